@@ -38,7 +38,7 @@ faults: .venv/installed-test strace
 	$(PYTEST) tests/faults --size rel
 
 docs: .venv/installed-docs
-	.venv/bin/mkdocs build --strict
+	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
 
 clean:
 	rm -rf .venv .venv-newest build dist site .hypothesis .import_linter_cache .mypy_cache .pytest_cache .ruff_cache
