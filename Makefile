@@ -35,7 +35,7 @@ bench: .venv/installed-bench
 	.venv/bin/python -m benchmarks
 
 faults: .venv/installed-test strace
-	$(PYTEST) tests/faults --size rel
+	$(PYTEST) tests/faults --size rel -o faulthandler_timeout=7200
 
 docs: .venv/installed-docs
 	NO_MKDOCS_2_WARNING=1 .venv/bin/mkdocs build --strict
