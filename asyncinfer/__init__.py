@@ -1,0 +1,1 @@
+"""asyncinfer: durable background jobs for any Python inference code."""

@@ -1,0 +1,66 @@
+"""What a job tells while it lives: one tagged record per kind, ordered by `id` within the job.
+
+`id` is the job's revision at that event, so `events(after=id)` resumes exactly behind it. Only the latest progress is
+kept; status and output events are durable.
+"""
+
+from __future__ import annotations
+
+from typing import Any
+
+import msgspec
+from msgspec import Struct
+
+from asyncinfer._job import JobError, Progress, Status
+
+
+class StatusEvent(Struct, frozen=True, tag="status", tag_field="kind", omit_defaults=True):
+    """The job moved to `status`. A `queued` event of an attempt above 0 carries why that attempt ended."""
+
+    id: int
+    attempt: int
+    at: int
+    status: Status
+    error: JobError | None = None
+
+
+class ProgressEvent(Struct, frozen=True, tag="progress", tag_field="kind", omit_defaults=True):
+    """The latest progress; an earlier one may have been replaced unseen."""
+
+    id: int
+    attempt: int
+    at: int
+    progress: Progress
+
+
+class OutputEvent(Struct, frozen=True, tag="output", tag_field="kind", omit_defaults=True):
+    """One emitted or yielded value, as encoded by the codec."""
+
+    id: int
+    attempt: int
+    at: int
+    data: bytes
+
+    @property
+    def value(self) -> Any:  # Any: the type of what a model emits is the caller's to know
+        return msgspec.msgpack.decode(self.data)
+
+
+class ResetEvent(Struct, frozen=True, tag="reset", tag_field="kind", omit_defaults=True):
+    """A new attempt began: output of earlier attempts is void. Made by the reader, never stored."""
+
+    id: int
+    attempt: int
+    at: int
+
+
+class GapEvent(Struct, frozen=True, tag="gap", tag_field="kind", omit_defaults=True):
+    """Events behind the asked-for id have left the bounded history. Made by the reader, never stored."""
+
+    id: int
+    attempt: int
+    at: int
+
+
+StoredEvent = StatusEvent | ProgressEvent | OutputEvent
+Event = StatusEvent | ProgressEvent | OutputEvent | ResetEvent | GapEvent

@@ -1,0 +1,124 @@
+"""The executor contract: where a model's code runs."""
+
+from __future__ import annotations
+
+from abc import ABC, abstractmethod
+from collections.abc import Callable, Sequence
+from typing import ClassVar, Literal, Protocol
+
+from msgspec import Struct
+
+from asyncinfer._context import JobContext, SetupContext
+from asyncinfer._job import JobError
+
+OutcomeKind = Literal["returned", "raised", "retry_later", "canceled", "time_limit", "worker_lost"]
+
+
+class Capabilities(Struct, frozen=True, kw_only=True):
+    """What an executor can keep; a model that asks for more is refused at registration."""
+
+    runs_async: bool = False
+    """It runs `async def` models."""
+    hard_cancel: bool = False
+    hard_time_limit: bool = False
+    isolated: bool = False
+    """A crash of the model ends one slot, not the host."""
+    remote: bool = False
+
+
+class Outcome(Struct, frozen=True, gc=False):
+    """How one job's attempt ended, before the core decides what follows.
+
+    returned: `result` is encoded · raised: `error` · retry_later: `delay` seconds or None · canceled: it obeyed ·
+    time_limit: the executor ended it · worker_lost: its process died, `error` says how.
+    """
+
+    kind: OutcomeKind
+    result: bytes = b""
+    error: JobError | None = None
+    delay: float | None = None
+
+
+class CallItem(Struct, frozen=True):
+    """One job of a call: its stored input and its context."""
+
+    input: bytes
+    content_type: str
+    context: JobContext
+
+
+class Runner(Protocol):
+    """A model made ready to run; one per executor. Decodes inputs, calls the user's code, encodes results.
+
+    `run` and `run_async` never raise but for cancellation of the task: whatever the user's code does is an outcome, one
+    per item, in order.
+    """
+
+    @property
+    def model(self) -> str: ...
+
+    @property
+    def target(self) -> str | None:
+        """Import path `module:qualname`, for executors that call it elsewhere; None when it has none."""
+        ...
+
+    @property
+    def is_async(self) -> bool: ...
+
+    def setup(self, context: SetupContext) -> None:
+        """Load what the model needs, once; later calls return at once. Raise SetupFailed."""
+        ...
+
+    def run(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
+        """Run a `def` model in the calling thread, inside each item's context."""
+        ...
+
+    async def run_async(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
+        """Run an `async def` model on the running loop."""
+        ...
+
+
+class Call(Struct, frozen=True, eq=False):
+    """What an executor is asked to run: one job, or one batch, of one model. Compared and hashed by identity."""
+
+    runner: Runner
+    items: Sequence[CallItem]
+    time_limit: float | None = None
+    """Seconds; only executors with `hard_time_limit` act on it, the core ends the job by itself elsewhere."""
+
+
+class Executor(ABC):
+    """Runs calls in a bounded number of slots.
+
+    A slot is taken from `run` until the user's code has really returned, however the job ended meanwhile: `free` never
+    counts a slot whose code still runs.
+    """
+
+    name: ClassVar[str]
+    capabilities: ClassVar[Capabilities]
+    slots: int
+
+    @property
+    @abstractmethod
+    def free(self) -> int:
+        """Slots that could take a call now; may be negative after an overload."""
+
+    @abstractmethod
+    async def start(self, on_free: Callable[[], None]) -> None:
+        """Be ready to run. `on_free` is called on the loop when a slot has become free. Raise SetupFailed."""
+
+    @abstractmethod
+    async def prepare(self, runner: Runner, context: SetupContext) -> None:
+        """Run the model's setup where its calls will run. Raise SetupFailed."""
+
+    @abstractmethod
+    async def run(self, call: Call) -> Sequence[Outcome]:
+        """Run a call and return one outcome per item. A cancelled await detaches from the code, which may go on."""
+
+    @abstractmethod
+    def cancel(self, call: Call, *, hard: bool = False) -> None:
+        """Ask a running call to stop; `hard` ends it where `capabilities.hard_cancel`. Unknown calls are ignored."""
+
+    @abstractmethod
+    async def close(self, grace: float) -> None:
+        """Stop. Waits up to `grace` seconds for code that still runs, then leaves or ends it."""
