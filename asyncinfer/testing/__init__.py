@@ -1,0 +1,7 @@
+"""What a backend's author runs: the suites that every backend must pass, and the stand-ins that they are run with."""
+
+from asyncinfer.testing.fake_clock import FakeClock
+from asyncinfer.testing.faults import Fault, StoreCall
+from asyncinfer.testing.faulty_store import FaultyStore
+
+__all__ = ["FakeClock", "Fault", "FaultyStore", "StoreCall"]
