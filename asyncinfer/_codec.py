@@ -1,0 +1,146 @@
+"""Values to bytes and back: msgpack by msgspec, with hooks for arrays, tensors and pydantic models.
+
+Nothing here runs code that the bytes name. Integers beyond 64 bits, lone surrogates and values nested deeper than the
+interpreter's recursion limit are refused in both directions.
+"""
+
+from __future__ import annotations
+
+import hashlib
+import re
+from functools import lru_cache
+from typing import Any, TypeVar, cast
+
+import msgspec
+from msgspec import msgpack
+
+from asyncinfer._hooks import HookError, decode_hook, decode_json_hook, encode_hook, unpack_extension
+
+T = TypeVar("T")
+
+MAX_DEPTH = 32
+"""How deep JSON from outside may nest: far above any real input, far below what recursion survives everywhere."""
+
+UNENCODABLE = (TypeError, ValueError, OverflowError, RecursionError)
+"""What an encoder raises for a value that it cannot write; UnicodeEncodeError is a ValueError."""
+UNREADABLE = (msgspec.DecodeError, TypeError, ValueError, OverflowError, RecursionError)
+"""What a decoder raises for bytes that do not fit; ValidationError is a DecodeError."""
+
+encoder = msgpack.Encoder(enc_hook=encode_hook)
+"""Writes values as they are stored; raises one of UNENCODABLE."""
+canonical_encoder = msgpack.Encoder(enc_hook=encode_hook, order="deterministic")
+"""Writes equal values as equal bytes, whatever the order of their dicts and sets."""
+_untyped = msgpack.Decoder(ext_hook=unpack_extension)
+
+
+def encode(value: object) -> bytes:
+    """Return `value` as msgpack. Raise TypeError when it cannot be encoded."""
+    try:
+        return encoder.encode(value)
+    except UNENCODABLE as exc:
+        raise TypeError(why_unencodable(exc)) from exc
+
+
+def decode(data: bytes) -> Any:  # Any: bytes say nothing of their type
+    """Return what `data` holds, without a type. Raise ValueError when it is not msgpack."""
+    try:
+        return _untyped.decode(data)
+    except UNREADABLE as exc:
+        raise ValueError(misfit(exc, "value")[1]) from exc
+
+
+def decode_as(data: bytes, kind: type[T]) -> T:
+    """Return what `data` holds as `kind`. Raise TypeError, beginning with the path, when it does not fit."""
+    annotation: Any = kind
+    try:
+        return cast("T", decoder_of(annotation).decode(data))
+    except UNREADABLE as exc:
+        raise TypeError(misfit(exc, "value")[1]) from exc
+
+
+def new_decoder(annotation: Any) -> msgpack.Decoder[Any]:
+    """Return a msgpack decoder of any annotation. Raise TypeError when msgspec cannot tell its parts apart."""
+    return msgpack.Decoder(annotation, dec_hook=decode_hook, ext_hook=unpack_extension)
+
+
+def new_json_decoder(annotation: Any) -> msgspec.json.Decoder[Any]:
+    """Return a JSON decoder of any annotation; bytes are padded standard base64, arrays nested lists."""
+    return msgspec.json.Decoder(annotation, dec_hook=decode_json_hook)
+
+
+@lru_cache(maxsize=1024)
+def decoder_of(annotation: Any) -> msgpack.Decoder[Any]:
+    """Return the decoder of an annotation, made once."""
+    return new_decoder(annotation)
+
+
+def check_json_depth(data: bytes | memoryview) -> None:
+    """Raise ValueError when JSON nests deeper than MAX_DEPTH."""
+    brackets = bytes(data).translate(None, _NO_BRACKETS)
+    if len(brackets) <= 2 * MAX_DEPTH:
+        return
+    brackets = _JSON_STRING.sub(b"", bytes(data)).translate(None, _NO_BRACKETS)
+    for _ in range(MAX_DEPTH):
+        # Each round takes the innermost level away.
+        brackets = _EMPTY_PAIR.sub(b"", brackets)
+        if not brackets:
+            return
+    raise ValueError(f"nested deeper than {MAX_DEPTH} levels")
+
+
+def fingerprint(*parts: bytes) -> bytes:
+    """Return the SHA-256 of the parts in order; each is counted with its length, so that no two lists collide."""
+    digest = hashlib.sha256()
+    for part in parts:
+        digest.update(len(part).to_bytes(8, "big"))
+        digest.update(part)
+    return digest.digest()
+
+
+def misfit(exc: BaseException, root: str) -> tuple[str, str]:
+    """Return (path, message) of a decoder's error: `("input.a[1]", "input.a[1]: expected int, got str")`."""
+    if isinstance(exc, RecursionError):
+        return root, f"{root}: nested too deep"
+    if not isinstance(exc, msgspec.ValidationError):
+        return root, f"{root}: {_lowered(str(exc))}"
+    text, *where = _WHERE.split(str(exc))
+    path = root + (where[0] if where else "")
+    cause = exc.__cause__
+    if isinstance(cause, HookError):
+        return path + cause.path, f"{path}{cause.path}: {cause}"
+    for opening, answer in _FIELD_ERRORS:
+        if text.startswith(opening):
+            path = f"{path}.{text.removeprefix(opening).split('`')[0]}"
+            return path, f"{path}: {answer}"
+    return path, f"{path}: {_plain(text)}"
+
+
+def why_unencodable(exc: BaseException) -> str:
+    """Return an encoder's error in the words of this library."""
+    if isinstance(exc, RecursionError):
+        return "nested too deep to be encoded"
+    if isinstance(exc, OverflowError):
+        return "an integer beyond 64 bits cannot be encoded"
+    if isinstance(exc, UnicodeEncodeError):
+        return "a lone surrogate in a text cannot be encoded"
+    return str(exc)
+
+
+_NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
+_EMPTY_PAIR = re.compile(rb"\[\]|\{\}")
+_JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
+_WHERE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
+_FIELD_ERRORS = (("Object missing required field `", "missing"), ("Object contains unknown field `", "unknown name"))
+_WORDS = {"null": "None", "array": "list", "object": "mapping"}
+
+
+def _plain(text: str) -> str:
+    """Undress msgspec's message: no back ticks, Python's names for JSON's types."""
+    quoted = re.sub(
+        r"`([^`]*)`", lambda found: re.sub(r"\w+", lambda word: _WORDS.get(word[0], word[0]), found[1]), text
+    )
+    return _lowered(quoted)
+
+
+def _lowered(text: str) -> str:
+    return text[:1].lower() + text[1:]
