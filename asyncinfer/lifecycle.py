@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from asyncinfer._job import Status
+from asyncinfer._job import JobError, Status
 
 MoveName = Literal[
     "submit", "claim", "succeed", "fail", "retry", "give_back", "rescue", "request_cancel", "cancel", "expire", "prune"
@@ -91,6 +91,36 @@ def next_tag(virtual_time: float, flow_end: float, priority: int) -> tuple[float
     """
     tag = virtual_time if virtual_time > flow_end else flow_end
     return tag, tag + _STEPS[priority]
+
+
+def worker_lost_error(worker: str, attempt: int) -> JobError:
+    """Say why a rescued job is queued again."""
+    return JobError(
+        code="worker_lost",
+        message=f"attempt {attempt} was lost with its worker {worker}",
+        retryable=True,
+        attempt=attempt,
+    )
+
+
+def crash_budget_error(crashes: int, attempt: int) -> JobError:
+    """Say why a rescued job is not run again; `crashes` counts the last loss."""
+    return JobError(
+        code="crash_budget",
+        message=f"attempt {attempt} was lost with its worker, crash {crashes} of this job: its crash budget is spent",
+        attempt=attempt,
+    )
+
+
+def expired_error(code: Literal["queue_timeout", "deadline"], attempt: int) -> JobError:
+    """Say why a job failed while it was queued; `attempt` counts what began before."""
+    waited = "its deadline passed" if code == "deadline" else "its queue_timeout passed"
+    return JobError(code=code, message=f"{waited} while it was queued", attempt=attempt)
+
+
+def undecodable_error(reason: str, attempt: int) -> JobError:
+    """Say why a job whose stored row cannot be read back has failed."""
+    return JobError(code="undecodable", message=f"its stored row cannot be read back: {reason}", attempt=attempt)
 
 
 _STEPS = tuple(2 ** ((priority - 5) / 2) for priority in range(10))

@@ -4,7 +4,7 @@ A backend imports from here, from `asyncinfer`, `asyncinfer.errors`, `asyncinfer
 from nothing else of this package.
 """
 
-from asyncinfer._clock import Clock, SystemClock, Timer
+from asyncinfer._clock import Clock, ClockGuard, SystemClock, Timer
 from asyncinfer._context import JobContext, Reporter, SetupContext
 from asyncinfer._events import OutputEvent, ProgressEvent, StatusEvent, StoredEvent
 from asyncinfer._job import (
@@ -72,6 +72,7 @@ __all__ = [
     "ClaimRequest",
     "Claims",
     "Clock",
+    "ClockGuard",
     "Counts",
     "Delivery",
     "DeliveryAttempt",
