@@ -103,6 +103,11 @@ class Executor(ABC):
     def free(self) -> int:
         """Slots that could take a call now; may be negative after an overload."""
 
+    @property
+    def abandoned(self) -> int:
+        """Slots taken by code that nobody awaits any more; for health and metrics."""
+        return 0
+
     @abstractmethod
     async def start(self, on_free: Callable[[], None]) -> None:
         """Be ready to run. `on_free` is called on the loop when a slot has become free. Raise SetupFailed."""
