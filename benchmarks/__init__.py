@@ -1,0 +1,1 @@
+"""How fast asyncinfer is, beside floors measured in the same run: `python -m benchmarks --help`."""
