@@ -125,6 +125,8 @@ class SubmitOptions(TypedDict, total=False):
     """The job's id, chosen by the caller: 1 to 64 of A-Z a-z 0-9 _ -."""
     traceparent: str | None
     """The W3C trace context that the job belongs to."""
+    wait_for_room: bool
+    """When the queue is full, wait until there is room instead of raising QueueFull; default False."""
 
 
 class _Check(Struct, frozen=True):
@@ -294,4 +296,5 @@ _SUBMIT_CHECKS: dict[str, _Check] = {
     "retention": _Check(_is_retention, "a Retention of seconds from 0"),
     "job_id": _optional(_text(r"[A-Za-z0-9_-]{1,64}", "1 to 64 of A-Z a-z 0-9 _ -")),
     "traceparent": _optional(_text(r"[0-9a-f]{2}-[0-9a-f]{32}-[0-9a-f]{16}-[0-9a-f]{2}", "a W3C traceparent")),
+    "wait_for_room": _instance(bool, "a bool"),
 }

@@ -16,6 +16,7 @@ AsyncinferError
 ├── TooLarge                  an input, result, checkpoint or metadata exceeds its limit
 ├── JobFailed                 awaiting a job that ended failed: carries its error
 ├── JobCanceled               awaiting a job that ended canceled
+├── StreamReset               a streamed job began another attempt: what it yielded so far is void
 ├── StoreError                the store could not do what was asked
 │   ├── StoreUnavailable      it did not answer, or refused before any effect
 │   ├── OutcomeUnknown        it was asked and did not answer: repeating is harmless
@@ -32,14 +33,20 @@ Raised by a model, for the manager:  RetryLater (an Exception), CancelRequested 
 
 from __future__ import annotations
 
-from typing import TYPE_CHECKING
+from collections.abc import Mapping
+from types import MappingProxyType
+from typing import TYPE_CHECKING, Any
 
 if TYPE_CHECKING:
+    from asyncinfer._handle import JobHandle
     from asyncinfer._job import JobError
 
 
 class AsyncinferError(Exception):
     """The root: catch it to catch everything this library raises."""
+
+    accepted: Mapping[int, JobHandle[Any]] = MappingProxyType({})
+    """From `submit_many`: the handles of those submissions that were stored all the same, by index."""
 
 
 class InvalidInput(AsyncinferError, ValueError):
@@ -128,6 +135,15 @@ class JobCanceled(AsyncinferError):
         self.job_id = job_id
 
 
+class StreamReset(AsyncinferError):
+    """The job began another attempt after values were streamed: drop them and stream again."""
+
+    def __init__(self, job_id: str, attempt: int) -> None:
+        super().__init__(f"job {job_id} began attempt {attempt}: values streamed before are void, stream it again")
+        self.job_id = job_id
+        self.attempt = attempt
+
+
 class StoreError(AsyncinferError):
     """The store could not do what was asked."""
 
@@ -168,7 +184,7 @@ class SetupFailed(AsyncinferError):
     """A model's `setup` or an executor's start raised; the cause is chained."""
 
 
-class RetryLater(Exception):  # noqa: N818  a signal to the manager, not an error of the library
+class RetryLater(Exception):
     """Raise it in a model: run this job again after `delay` seconds, charged as a failure.
 
     With `delay=None` the retry policy's backoff decides.
@@ -179,7 +195,7 @@ class RetryLater(Exception):  # noqa: N818  a signal to the manager, not an erro
         self.delay = delay
 
 
-class CancelRequested(BaseException):  # noqa: N818
+class CancelRequested(BaseException):
     """Raised inside a model by `ctx.raise_if_canceled()`.
 
     A BaseException, so that a model's own `except Exception` does not swallow it.

@@ -1,7 +1,7 @@
 """What a backend promises: the contracts of stores, outboxes and executors, and the records they speak in.
 
-A backend imports from here, from `asyncinfer`, `asyncinfer.errors`, `asyncinfer.lifecycle` and `asyncinfer.testing`, and
-from nothing else of this package.
+A backend imports from here, from `asyncinfer`, `asyncinfer.errors`, `asyncinfer.lifecycle` and `asyncinfer.testing`,
+and from nothing else of this package.
 """
 
 from asyncinfer._clock import Clock, ClockGuard, SystemClock, Timer

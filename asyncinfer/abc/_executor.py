@@ -98,6 +98,10 @@ class Executor(ABC):
     capabilities: ClassVar[Capabilities]
     slots: int
 
+    def __init__(self, slots: int = 1) -> None:
+        """Every executor can be made with its number of slots alone; the class decides the default."""
+        self.slots = slots
+
     @property
     @abstractmethod
     def free(self) -> int:

@@ -1,7 +1,7 @@
 """The outbox contract: what is owed to subscribers, and how its deliveries went.
 
-The store writes an owed event in the same step as the move that ends a job. A sender expands each into deliveries, sends
-them and settles them; it needs nothing else of the store.
+The store writes an owed event in the same step as the move that ends a job. A sender expands each into deliveries,
+sends them and settles them; it needs nothing else of the store.
 """
 
 from __future__ import annotations

@@ -255,7 +255,8 @@ class JobStore(ABC):
 
     Every method may raise StoreUnavailable (nothing happened) or OutcomeUnknown (it was handed over and did not answer:
     repeating is harmless); `insert` also StorageFull. A cancelled await never leaves a half-done step: what had started
-    is completed, and a claim whose caller is gone is given back. `owner=""` is the unscoped owner, a value like any other.
+    is completed, and a claim whose caller is gone is given back. `owner=""` is the unscoped owner, a value like any
+    other.
     """
 
     schemes: ClassVar[tuple[str, ...]] = ()
@@ -282,9 +283,10 @@ class JobStore(ABC):
     async def insert(self, jobs: Sequence[NewJob], limits: Limits) -> Sequence[Inserted]:
         """Accept jobs. Once this returns `inserted`, the job is committed at the store's durability.
 
-        Checked per item in this order: idempotency key, dedup, same id, pruned id, limits; so a full queue still answers
-        `existing`, and an insert of unknown outcome may be repeated. Key and id answer `existing` when the fingerprint is
-        equal, else `conflict`. A replay adds its subscriptions to the job that answers (owed at once if that has ended).
+        Checked per item in this order: idempotency key, dedup, same id, pruned id, limits; so a full queue still
+        answers `existing`, and an insert of unknown outcome may be repeated. Key and id answer `existing` when the
+        fingerprint is equal, else `conflict`. A replay adds its subscriptions to the job that answers (owed at once if
+        that has ended).
         An earlier item of the same list counts as stored for a later one.
         """
 
@@ -316,8 +318,8 @@ class JobStore(ABC):
     async def finish(self, items: Sequence[Finish]) -> Sequence[WriteAnswer]:
         """End attempts: status, result, error, counters, event and owed event in one step.
 
-        `lost` when (running, attempt) no longer holds, and then nothing is written; the `move_id` of the write that ended
-        this attempt is answered `done` again. A retry of a job with a wish to cancel ends it canceled.
+        `lost` when (running, attempt) no longer holds, and then nothing is written; the `move_id` of the write that
+        ended this attempt is answered `done` again. A retry of a job with a wish to cancel ends it canceled.
         """
 
     @abstractmethod
@@ -341,8 +343,8 @@ class JobStore(ABC):
     async def rescue(self, items: Sequence[RunningLease]) -> Sequence[RescueAnswer]:
         """Take back attempts that the caller has proven lost; each is charged one crash.
 
-        `held` when (running, attempt, renewals) has changed since it was observed: nothing is written. Otherwise the job
-        is queued again with its old tag, failed(crash_budget) at its budget, or canceled if that was wished.
+        `held` when (running, attempt, renewals) has changed since it was observed: nothing is written. Otherwise the
+        job is queued again with its old tag, failed(crash_budget) at its budget, or canceled if that was wished.
         """
 
     @abstractmethod
@@ -360,7 +362,7 @@ class JobStore(ABC):
     async def delete(
         self, keys: Sequence[JobKey] | None = None, *, owner: str | None = None, matching: JobFilter | None = None
     ) -> Sequence[tuple[JobKey, Literal["deleted", "running"] | None]]:
-        """Forget terminal jobs now (a tombstone stays), cancel and forget queued ones; running ones are answered `running`."""
+        """Forget terminal jobs now (a tombstone stays), cancel and forget queued ones; leave running ones."""
 
     @abstractmethod
     async def purge(self, owner: str | None, queue: str) -> Sequence[JobKey]:

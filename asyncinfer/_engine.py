@@ -1,0 +1,257 @@
+"""The running parts of one manager, wired together; opened in order, closed in reverse."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import secrets
+import socket
+from collections.abc import Awaitable, Callable, Iterable, Sequence
+
+import msgspec
+
+from asyncinfer._job import JobKey, NewJob
+from asyncinfer._limits import Limits, Retention
+from asyncinfer._services.drain_rate import DrainRate
+from asyncinfer._services.finisher import Finisher
+from asyncinfer._services.heartbeat import Heartbeat
+from asyncinfer._services.journal import Journal
+from asyncinfer._services.pool import Pool, Slots
+from asyncinfer._services.pruner import Pruner
+from asyncinfer._services.rescuer import Rescuer
+from asyncinfer._services.supervisor import Supervisor
+from asyncinfer._services.waiters import Ending, Waiter, Waiters
+from asyncinfer._services.worker import Worker
+from asyncinfer._submission import JobFactory
+from asyncinfer.abc import CancelAnswer, Inserted, JobStore, PublishedModel, WorkerInfo
+from asyncinfer.errors import Draining, OutcomeUnknown, StoreError
+
+ROOM_POLL_SECONDS = 1.0
+"""A submit that waits for room looks again after this: room may be made in another process."""
+INSERT_TRIES = 3
+"""An insert of unknown outcome is repeated: its id makes that harmless."""
+REGISTRY_SECONDS = 5.0
+CLOSE_SECONDS = 10.0
+"""What the last writes of a closing manager may take before it gives up on an absent store."""
+
+
+class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
+    """What a manager was told that its parts need. Durations in milliseconds unless they say seconds."""
+
+    limits: Limits
+    retention: Retention
+    lease: int
+    cancel_grace: float
+    """Seconds."""
+    run_jobs: bool
+
+
+class Engine:
+    """The store, the services and the counts of one open manager."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        options: EngineOptions,
+        pools: Sequence[Pool],
+        jobs: Slots,
+        models: Iterable[PublishedModel],
+    ) -> None:
+        clock = store.clock
+        self.store = store
+        self.clock = clock
+        self.limits = options.limits
+        self.pools = pools
+        self.is_draining = False
+        self.worker_id = "wrk_" + secrets.token_hex(12)
+        self.published: dict[str, PublishedModel] = {}
+        self.waiters = Waiters(store, clock)
+        self.supervisor = Supervisor()
+        self.factory = JobFactory(options.limits, options.retention)
+        self._options = options
+        self._models = tuple(models)
+        self._room = asyncio.Event()
+        self._room_line = asyncio.Lock()
+        self._unclaimed: list[Waiter] = []
+        self._drain_rate = DrainRate(clock.monotonic())
+        self.journal = Journal(store, clock, options.limits, lambda attempt: self.worker.stop(attempt, "lost"))
+        self.journal.on_recorded = lambda attempt: self.waiters.changed(attempt.key)
+        self.finisher = Finisher(
+            store, clock, self.journal, worker_id=self.worker_id, on_ended=self._ended, on_requeued=self._requeued
+        )
+        self.worker = Worker(
+            store,
+            clock,
+            self.journal,
+            self.finisher,
+            pools,
+            worker_id=self.worker_id,
+            lease=options.lease,
+            cancel_grace=options.cancel_grace,
+            jobs=jobs,
+            on_claimed=self._claimed,
+        )
+        self.heartbeat = Heartbeat(
+            store, clock, self.worker, self.finisher, worker_id=self.worker_id, lease=options.lease
+        )
+        self.rescuer = Rescuer(
+            store,
+            clock,
+            lease=options.lease,
+            own_attempts=self.worker.attempts.keys,
+            renew_own=self.heartbeat.beat,
+            on_moved=self._moved,
+        )
+        self.pruner = Pruner(store, clock, tombstone=round(options.retention.tombstone * 1000))
+
+    async def start(self) -> None:
+        """Start the executors, make this worker known, start the services."""
+        self.published = {model.name: model for model in await self.store.models()}
+        services: dict[str, Callable[[], Awaitable[None]]] = {
+            "hints": lambda: self.waiters.follow(self._hint),
+            "poll": self.waiters.poll,
+            "pruner": self.pruner.run,
+            "rescuer": self.rescuer.run,
+        }
+        if self._options.run_jobs:
+            for pool in self.pools:
+                await pool.executor.start(self.worker.poke)
+            await self.store.register(self._worker_info(), self._options.lease)
+            services |= {
+                "worker": self.worker.run,
+                "finisher": self.finisher.run,
+                "journal": self.journal.run,
+                "heartbeat": self.heartbeat.run,
+            }
+        else:
+            services["registry"] = self._refresh_published
+        self.supervisor.start(services)
+
+    async def drain(self, grace: float) -> None:
+        """Accept and claim nothing more; give what runs `grace` seconds, then give it back uncharged."""
+        self.is_draining = True
+        self.worker.is_claiming = False
+        self.worker.poke()
+        if not self._options.run_jobs:
+            return
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(grace):
+                await self.worker.wait_idle()
+        self.worker.give_back_all()
+        await self.finisher.wait_drained()
+
+    async def close(self, grace: float) -> None:
+        """Drain, then stop every part; the heartbeat beats to the last. Never hangs on an absent store."""
+        try:
+            async with asyncio.timeout(grace + CLOSE_SECONDS):
+                await self.drain(grace)
+        except TimeoutError:
+            pass  # the store is away: leases end by themselves and what ran is rescued
+        self.journal.close()
+        await self.worker.abandon_all()
+        for pool in self.pools:
+            await pool.executor.close(0.0)
+        await self.supervisor.stop()
+        if self._options.run_jobs:
+            with contextlib.suppress(StoreError):
+                await self.store.unregister(self.worker_id)
+
+    # Submitting
+
+    async def insert(self, jobs: Sequence[NewJob]) -> Sequence[Inserted]:
+        """Insert jobs; repeat it while the outcome is unknown. Raises Draining or a StoreError."""
+        if self.is_draining:
+            raise Draining("the manager is shutting down and accepts nothing new; submit to another one")
+        self.worker.poke()  # the claim that follows joins the same commit
+        for _ in range(INSERT_TRIES - 1):
+            try:
+                return await self.store.insert(jobs, self.limits)
+            except OutcomeUnknown:
+                continue
+        return await self.store.insert(jobs, self.limits)
+
+    async def insert_when_room(self, job: NewJob) -> Inserted:
+        """Insert one job, waiting in line while a limit is reached."""
+        async with self._room_line:
+            while True:
+                self._room.clear()
+                (answer,) = await self.insert([job])
+                if answer.kind != "full":
+                    return answer
+                await self.wait_for(self._room, ROOM_POLL_SECONDS)
+
+    def inserted(self, waiter: Waiter) -> None:
+        """Make sure that a job which no claim took in passing is looked for."""
+        if not self._unclaimed:
+            asyncio.get_running_loop().call_soon(self._poke_for_unclaimed)
+        self._unclaimed.append(waiter)
+
+    def retry_after(self, queue: str) -> float:
+        """Return seconds after which a refused submit may try again."""
+        jobs, _ = self.limits.of_queue(queue)
+        return self._drain_rate.retry_after(self.finisher.finished, self.clock.monotonic(), jobs)
+
+    async def cancel(self, key: JobKey) -> CancelAnswer | None:
+        """Cancel one job; a running one of this manager is told at once."""
+        ((_, answer),) = await self.store.request_cancel([key])
+        self.canceled(key, answer)
+        return answer
+
+    def canceled(self, key: JobKey, answer: CancelAnswer | None) -> None:
+        """Act here on what the store answered to a wish to cancel."""
+        if answer == "canceled":
+            self.waiters.ended(key, Ending("canceled", None, None))
+            self._room.set()
+        elif answer == "requested" and (attempt := self.worker.attempts.get(key)) is not None:
+            self.worker.stop(attempt, "cancel")
+
+    async def wait_for(self, event: asyncio.Event, seconds: float) -> None:
+        """Return when `event` is set, or after `seconds`."""
+        timer = self.clock.call_later(seconds, event.set)
+        try:
+            await event.wait()
+        finally:
+            timer.cancel()
+
+    def _poke_for_unclaimed(self) -> None:
+        if any(not waiter.is_claimed_here for waiter in self._unclaimed):
+            self.worker.poke()
+        self._unclaimed.clear()
+
+    def _claimed(self, key: JobKey) -> None:
+        self.waiters.claimed(key)
+        self._room.set()
+
+    def _ended(self, key: JobKey, ending: Ending) -> None:
+        self.waiters.ended(key, ending)
+
+    def _requeued(self, key: JobKey) -> None:
+        self.waiters.requeued(key)
+        self.worker.poke()
+
+    def _moved(self, keys: Sequence[JobKey]) -> None:
+        """Jobs were moved by the rescuer: whoever waits looks, and there may be work."""
+        self.waiters.look_soon(keys)
+        self.worker.poke()
+
+    def _hint(self, keys: Sequence[JobKey] | None) -> None:
+        self.worker.poke()
+        self._room.set()
+        if keys is None or any(key in self.worker.attempts for key in keys):
+            self.heartbeat.hint()
+
+    def _worker_info(self) -> WorkerInfo:
+        return WorkerInfo(
+            worker=self.worker_id,
+            host=socket.gethostname(),
+            pid=os.getpid(),
+            started_at=self.clock.now(),
+            slots={pool.executor.name: pool.executor.slots for pool in self.pools},
+            models=self._models,
+        )
+
+    async def _refresh_published(self) -> None:
+        while True:
+            await self.clock.sleep(REGISTRY_SECONDS)
+            self.published = {model.name: model for model in await self.store.models()}

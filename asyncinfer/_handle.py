@@ -1,0 +1,178 @@
+"""JobHandle: a job as its submitter holds it - await it, stream it, cancel it, or keep only its id."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Generator
+from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
+
+from asyncinfer._events import Event, GapEvent, OutputEvent, ResetEvent, StatusEvent
+from asyncinfer._job import Job, JobError, JobKey, Status
+from asyncinfer._models import Model
+from asyncinfer._services.waiters import Waiter
+from asyncinfer.errors import JobCanceled, JobExpired, JobFailed, StreamReset, UnknownJob
+from asyncinfer.lifecycle import TERMINAL
+
+if TYPE_CHECKING:
+    from asyncinfer._engine import Engine
+    from asyncinfer.abc import CancelAnswer
+
+R_co = TypeVar("R_co", covariant=True)
+Y = TypeVar("Y")
+POLL_SECONDS = 1.0
+"""A stream whose hint was lost looks again after this."""
+PAGE = 200
+
+
+class JobHandle(Generic[R_co]):
+    """One job. Awaiting it gives the model's result, typed; handles of the same job are interchangeable."""
+
+    __slots__ = ("_engine", "_model", "_waiter", "is_existing")
+
+    def __init__(
+        self, engine: Engine, waiter: Waiter, model: Model[..., R_co, object] | None, *, is_existing: bool = False
+    ) -> None:
+        self._engine = engine
+        self._waiter = waiter
+        self._model = model
+        self.is_existing = is_existing
+        """The submission was answered by a job that was there already (same key, id, or deduplicated)."""
+
+    @property
+    def id(self) -> str:
+        return self._waiter.key.id
+
+    @property
+    def owner(self) -> str:
+        return self._waiter.key.owner
+
+    def __repr__(self) -> str:
+        return f"<JobHandle {self.id}>"
+
+    def __await__(self) -> Generator[Any, Any, R_co]:
+        return self.result().__await__()
+
+    async def result(self, timeout: float | None = None) -> R_co:
+        """Wait for the job to end and return its result.
+
+        Raises JobFailed or JobCanceled for those endings, TimeoutError after `timeout` seconds (the job goes on),
+        UnknownJob, and JobExpired once the result has been pruned. Cancelling the await does not cancel the job.
+        """
+        waiter = self._waiter
+        ending = waiter.ending
+        if ending is None:
+            if timeout is None:
+                ending = await self._engine.waiters.wait(waiter)
+            else:
+                async with asyncio.timeout(timeout):
+                    ending = await self._engine.waiters.wait(waiter)
+        if ending is None:
+            raise await self._unknown()
+        if ending.status == "succeeded":
+            data = ending.result if ending.result is not None else await self._stored_result()
+            return await self._decode(data)
+        if ending.status == "canceled":
+            raise JobCanceled(self.id)
+        raise JobFailed(self.id, ending.error or JobError(code="undecodable", message="its error cannot be read"))
+
+    async def job(self) -> Job:
+        """Return the job's record as it stands. Raises UnknownJob or JobExpired."""
+        (found,) = await self._engine.store.get([self._waiter.key])
+        if found is None:
+            raise await self._unknown()
+        return found
+
+    async def status(self) -> Status:
+        """Return the job's status as it stands. Raises UnknownJob or JobExpired."""
+        (found,) = await self._engine.store.get([self._waiter.key], with_result=False)
+        if found is None:
+            raise await self._unknown()
+        return found.status
+
+    async def cancel(self) -> CancelAnswer:
+        """Cancel the job if it waits, ask it to stop if it runs; `terminal` if it has ended. Raises UnknownJob."""
+        answer = await self._engine.cancel(self._waiter.key)
+        if answer is None:
+            raise await self._unknown()
+        return answer
+
+    async def events(self, after: int = 0) -> AsyncIterator[Event]:
+        """Yield the job's events behind id `after`, as they happen, until it has ended.
+
+        A `reset` opens every new attempt after the first; a `gap` says that output has left the bounded history.
+        Raises UnknownJob.
+        """
+        key, attempt = self._waiter.key, 0
+        changed = asyncio.Event()
+        unwatch = self._engine.waiters.watch(key, changed)
+        try:
+            while True:
+                changed.clear()
+                page = await self._engine.store.events(key, after, PAGE)
+                if not page.events and await self._is_over(after):
+                    return
+                if page.has_gap and page.events:
+                    yield GapEvent(after, page.events[0].attempt, page.events[0].at)
+                for event in page.events:
+                    if attempt and event.attempt > attempt:
+                        yield ResetEvent(after, event.attempt, event.at)
+                    attempt = max(attempt, event.attempt)
+                    after = event.id
+                    yield event
+                    if isinstance(event, StatusEvent) and event.status in TERMINAL:
+                        return
+                if not page.has_more:
+                    await self._engine.wait_for(changed, POLL_SECONDS)
+        finally:
+            unwatch()
+
+    async def stream(self: JobHandle[list[Y]]) -> AsyncIterator[Y]:
+        """Yield what a generator model yields, typed.
+
+        Raises StreamReset when another attempt begins after values were given, JobFailed or JobCanceled when the job
+        ends so, and UnknownJob.
+        """
+        given = False
+        async for event in self.events():
+            if isinstance(event, OutputEvent):
+                given = True
+                yield cast("Y", self._decode_output(event.data))
+            elif isinstance(event, ResetEvent) and given:
+                raise StreamReset(self.id, event.attempt)
+            elif isinstance(event, StatusEvent) and event.status in TERMINAL:
+                await cast("JobHandle[Any]", self)._raise_if_bad(event)
+
+    async def _raise_if_bad(self, event: StatusEvent) -> None:
+        if event.status == "canceled":
+            raise JobCanceled(self.id)
+        if event.status == "failed":
+            raise JobFailed(self.id, event.error or JobError(code="undecodable", message="its error cannot be read"))
+
+    async def _is_over(self, after: int) -> bool:
+        """A stream resumed behind the last event ends at once; a job that is gone has no more to tell."""
+        (found,) = await self._engine.store.get([self._waiter.key], with_result=False)
+        if found is None:
+            if after == 0:
+                raise await self._unknown()
+            return True
+        return found.is_terminal and found.revision <= after
+
+    async def _stored_result(self) -> bytes:
+        record = await self.job()
+        if record.result is None:
+            raise JobExpired(f"job {self.id} succeeded, but its result has passed its retention")
+        return record.result
+
+    async def _decode(self, data: bytes) -> R_co:
+        if self._model is None:
+            return cast("R_co", self._engine.decode_untyped(data))
+        return self._model.decode_result(data)
+
+    def _decode_output(self, data: bytes) -> Any:  # Any: the caller casts it to its own type
+        return self._engine.decode_untyped(data) if self._model is None else self._model.decode_output(data)
+
+    async def _unknown(self) -> Exception:
+        key: JobKey = self._waiter.key
+        if await self._engine.store.is_tombstone(key):
+            return JobExpired(f"job {key.id} has passed its retention")
+        return UnknownJob(f"there is no job {key.id} for this owner")

@@ -1,0 +1,348 @@
+"""ScopedManager: everything one owner may do. A request handler never holds more than this."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Iterable, Sequence
+from typing import Any, Literal, ParamSpec, TypeVar, overload
+
+from asyncinfer._core import ManagerCore
+from asyncinfer._engine import Engine
+from asyncinfer._handle import JobHandle
+from asyncinfer._job import Attempt, Job, JobKey, NewJob
+from asyncinfer._models import Model, Submission
+from asyncinfer._services.waiters import Waiter
+from asyncinfer.abc import CancelAnswer, Counts, Inserted, JobFilter, JobPage
+from asyncinfer.errors import (
+    AsyncinferError,
+    IdempotencyConflict,
+    InvalidInput,
+    InvalidOption,
+    JobExpired,
+    QueueFull,
+    QuotaExceeded,
+    StorageFull,
+    UnknownJob,
+    UnknownModel,
+)
+
+P = ParamSpec("P")
+R = TypeVar("R")
+
+LARGE_INPUT_BYTES = 256 * 1024
+"""Inputs with a part of this size are encoded, checked and hashed in a thread, not on the loop."""
+INSERT_CHUNK = 1_000
+FIND_PAGE = 200
+
+
+class ScopedManager:
+    """The jobs of one owner. `JobManager.scoped(owner)` makes it; `JobManager` itself is the unnamed owner's."""
+
+    def __init__(self, core: ManagerCore, owner: str) -> None:
+        self._core = core
+        self._owner = owner
+
+    @property
+    def owner(self) -> str:
+        return self._owner
+
+    @property
+    def _engine(self) -> Engine:
+        return self._core.engine
+
+    @property
+    def _sees(self) -> str | None:
+        """Whose jobs `find`, `counts` and the `…_all` calls see; None is everybody's."""
+        return self._owner
+
+    # Submitting
+
+    async def submit(self, model: Model[P, R, object], /, *args: P.args, **kwargs: P.kwargs) -> JobHandle[R]:
+        """Check the input, store the job, return its handle: once this returns, the job is committed.
+
+        Raises InvalidInput, InvalidOption, TooLarge, QueueFull, QuotaExceeded, StorageFull, Draining,
+        IdempotencyConflict, JobExpired (the key or id belonged to a pruned job), UnknownModel, or a StoreError; after
+        OutcomeUnknown the same submission with a key or id may be repeated. Otherwise nothing was stored.
+        """
+        _require_model(model)
+        if _has_large_part(args) or _has_large_part(kwargs.values()):
+            submission = await asyncio.to_thread(model.bind, *args, **kwargs)
+        else:
+            submission = model.bind(*args, **kwargs)
+        return await self._submit(submission)
+
+    async def submit_many(
+        self, submissions: Iterable[Submission[R]], /, *, wait_for_room: bool = False
+    ) -> list[JobHandle[R]]:
+        """Store many jobs in as few commits as possible; handles in the same order.
+
+        The first error (see `submit`) is raised once everything has been tried; its `accepted` holds the handles of
+        those that were stored, by index.
+        """
+        everything = list(submissions)
+        handles: dict[int, JobHandle[R]] = {}
+        failures: list[AsyncinferError] = []
+        for start in range(0, len(everything), INSERT_CHUNK):
+            try:
+                await self._submit_chunk(
+                    everything[start : start + INSERT_CHUNK], start, wait_for_room, handles, failures
+                )
+            except AsyncinferError as error:
+                failures.append(error)
+        if failures:
+            failures[0].accepted = dict(handles)
+            raise failures[0]
+        return [handles[index] for index in range(len(everything))]
+
+    async def _submit_chunk(
+        self,
+        chunk: Sequence[Submission[R]],
+        start: int,
+        wait_for_room: bool,
+        handles: dict[int, JobHandle[R]],
+        failures: list[AsyncinferError],
+    ) -> None:
+        engine = self._engine
+        now = engine.clock.now()
+        jobs = [self._new_job(submission, now) for submission in chunk]
+        waiters = [engine.waiters.waiter(JobKey(job.owner, job.id)) for job in jobs]
+        answers = await engine.insert(jobs)
+        for index, (submission, job, waiter, answer) in enumerate(
+            zip(chunk, jobs, waiters, answers, strict=True), start
+        ):
+            try:
+                if answer.kind == "full" and (wait_for_room or submission.options.get("wait_for_room")):
+                    answer = await engine.insert_when_room(job)
+                handles[index] = self._handle_of(submission, job, waiter, answer)
+            except AsyncinferError as error:
+                failures.append(error)
+
+    async def _submit(self, submission: Submission[R]) -> JobHandle[R]:
+        engine = self._engine
+        job = self._new_job(submission, engine.clock.now())
+        waiter = engine.waiters.waiter(JobKey(job.owner, job.id))  # before the insert: a worker may win the race
+        (answer,) = await engine.insert([job])
+        if answer.kind == "full" and submission.options.get("wait_for_room"):
+            answer = await engine.insert_when_room(job)
+        return self._handle_of(submission, job, waiter, answer)
+
+    def _new_job(self, submission: Submission[Any], now: int) -> NewJob:
+        self._core.require(submission.model)
+        return self._engine.factory.new_job(submission, self._owner, now)
+
+    def _handle_of(self, submission: Submission[R], job: NewJob, waiter: Waiter, answer: Inserted) -> JobHandle[R]:
+        if answer.kind == "inserted":
+            self._engine.inserted(waiter)
+            return JobHandle(self._engine, waiter, submission.model)
+        if answer.kind == "existing":
+            waiter = self._engine.waiters.alias(waiter, JobKey(self._owner, answer.id))
+            return JobHandle(self._engine, waiter, submission.model, is_existing=True)
+        raise self._refusal(job, answer)
+
+    def _refusal(self, job: NewJob, answer: Inserted) -> AsyncinferError:
+        if answer.kind == "conflict":
+            what = f"idempotency key {job.key!r}" if job.key is not None else f"id {job.id!r}"
+            return IdempotencyConflict(
+                f"the {what} already names job {answer.id}, which has another input", job_id=answer.id
+            )
+        if answer.kind == "gone":
+            return JobExpired(f"job {answer.id} existed and has passed its retention; submit with a new key or id")
+        if answer.kind == "bad":
+            return InvalidInput(f"input: the store cannot hold it: {answer.message}")
+        retry_after = self._engine.retry_after(job.queue)
+        if answer.limit == "owner_queued_jobs":
+            return QuotaExceeded(
+                f"owner {self._owner!r} has {self._engine.limits.owner_queued_jobs} jobs waiting already; "
+                f"try again in {retry_after:.0f} s",
+                limit=answer.limit,
+                retry_after=retry_after,
+            )
+        if answer.limit == "min_free_bytes":
+            return StorageFull(
+                "the store keeps its last free space for finishing running jobs; free some space",
+                limit=answer.limit,
+                retry_after=retry_after,
+            )
+        return QueueFull(
+            f"queue {job.queue!r} is full ({answer.limit}); nothing was stored, try again in {retry_after:.0f} s",
+            limit=answer.limit,
+            retry_after=retry_after,
+        )
+
+    # One job
+
+    @overload
+    def handle(self, job_id: str, model: Model[..., R, object], /) -> JobHandle[R]: ...
+    @overload
+    def handle(self, job_id: str, /) -> JobHandle[Any]: ...
+    def handle(self, job_id: str, model: Model[..., Any, object] | None = None, /) -> JobHandle[Any]:
+        """Return a handle of a job by its id, from any process, also after a restart; typed by the model.
+
+        Looks nothing up: an unknown id shows when the handle is used.
+        """
+        return JobHandle(self._engine, self._engine.waiters.waiter(self._key(job_id)), model)
+
+    async def get(self, job_id: str) -> Job:
+        """Return the job's record as it stands. Raises UnknownJob or JobExpired."""
+        return await self.handle(job_id).job()
+
+    async def attempts(self, job_id: str) -> Sequence[Attempt]:
+        """Return the job's attempts, oldest first (the newest 100); empty for an unknown job."""
+        return await self._engine.store.attempts(self._key(job_id))
+
+    async def position(self, job_id: str) -> int | None:
+        """Return how many jobs of its model are ahead of it, a snapshot; None unless it waits and is ready."""
+        (ahead,) = await self._engine.store.position([self._key(job_id)])
+        return ahead
+
+    async def cancel(self, job_id: str) -> CancelAnswer:
+        """Cancel a waiting job, ask a running one to stop; `terminal` if it has ended.
+
+        Raises UnknownJob or JobExpired.
+        """
+        return await self.handle(job_id).cancel()
+
+    async def retry(self, job_id: str) -> JobHandle[Any]:
+        """Run an ended job again, as a new job with `retry_of`.
+
+        Raises UnknownJob, JobExpired, InvalidOption if it has not ended, and what `submit` raises.
+        """
+        job = await self.get(job_id)
+        if not job.is_terminal:
+            raise InvalidOption(f"job_id: expected an ended job, {job_id} is {job.status}")
+        (handle,) = await self._retry([job.job_key])
+        return handle
+
+    async def delete(self, job_id: str) -> Literal["deleted", "running"]:
+        """Forget an ended job now, cancel and forget a waiting one; a running one is left. Raises UnknownJob."""
+        ((_, answer),) = await self._engine.store.delete([self._key(job_id)])
+        if answer is None:
+            raise UnknownJob(f"there is no job {job_id} for this owner")
+        return answer
+
+    # Many jobs
+
+    async def find(
+        self,
+        matching: JobFilter | None = None,
+        *,
+        after: str | None = None,
+        before: str | None = None,
+        limit: int = 50,
+    ) -> JobPage:
+        """Return jobs without results, newest first. Pass a page's `next_cursor` as `after` for the next.
+
+        `limit` is 1 to 1,000. Raises InvalidOption.
+        """
+        if not 1 <= limit <= 1_000:
+            raise InvalidOption(f"limit: expected 1 to 1000, got {limit!r}")
+        if after is not None and before is not None:
+            raise InvalidOption("before: expected none beside after, got both")
+        return await self._engine.store.find(
+            self._sees, matching or JobFilter(), after=after, before=before, limit=limit
+        )
+
+    async def find_all(self, matching: JobFilter | None = None) -> AsyncIterator[Job]:
+        """Yield every job that matches, newest first, a page at a time."""
+        after: str | None = None
+        while True:
+            page = await self.find(matching, after=after, limit=FIND_PAGE)
+            for job in page.jobs:
+                yield job
+            after = page.next_cursor
+            if after is None:
+                return
+
+    async def counts(self, queue: str | None = None) -> Sequence[Counts]:
+        """Count jobs by queue and model."""
+        return await self._engine.store.counts(self._sees, queue)
+
+    async def cancel_all(self, matching: JobFilter) -> Sequence[str]:
+        """Cancel or ask to stop every live job that matches; return their ids.
+
+        Raises InvalidOption on an empty filter.
+        """
+        _require_filter(matching)
+        answers = await self._engine.store.request_cancel(owner=self._sees, matching=matching)
+        for key, answer in answers:
+            self._engine.canceled(key, answer)
+        return [key.id for key, answer in answers if answer in ("canceled", "requested")]
+
+    async def retry_all(self, matching: JobFilter) -> Sequence[JobHandle[Any]]:
+        """Run every ended job that matches again, each as a new job. Raises InvalidOption on an empty filter.
+
+        With 10,000 matches at most, so that a retry of retries ends.
+        """
+        _require_filter(matching)
+        keys = [job.job_key async for job in self.find_all(matching) if job.is_terminal][:10_000]
+        handles: list[JobHandle[Any]] = []
+        for start in range(0, len(keys), FIND_PAGE):
+            handles += await self._retry(keys[start : start + FIND_PAGE])
+        return handles
+
+    async def delete_all(self, matching: JobFilter) -> int:
+        """Forget every ended or waiting job that matches; return how many. Raises InvalidOption on an empty filter."""
+        _require_filter(matching)
+        answers = await self._engine.store.delete(owner=self._sees, matching=matching)
+        return sum(answer == "deleted" for _, answer in answers)
+
+    async def _retry(self, keys: Sequence[JobKey]) -> list[JobHandle[Any]]:
+        engine = self._engine
+        now = engine.clock.now()
+        originals = await engine.store.submissions(keys)
+        jobs = [engine.factory.again(job, now) for job in originals if job is not None]
+        handles: list[JobHandle[Any]] = []
+        for job, answer in zip(jobs, await engine.insert(jobs), strict=True):
+            if answer.kind != "inserted":
+                raise self._refusal(job, answer)
+            waiter = engine.waiters.waiter(JobKey(job.owner, job.id))
+            engine.inserted(waiter)
+            handles.append(JobHandle(engine, waiter, self._local_model(job.model)))
+        return handles
+
+    # Models
+
+    def model(self, name: str, /) -> Model[..., Any, Any]:
+        """Return a model by name, untyped: one of this manager, or one that a worker has published.
+
+        Raises UnknownModel.
+        """
+        return self._core.model(name)
+
+    def _local_model(self, name: str) -> Model[..., Any, Any] | None:
+        try:
+            return self.model(name)
+        except UnknownModel:
+            return None
+
+    def _key(self, job_id: str) -> JobKey:
+        if not isinstance(job_id, str):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+            raise InvalidOption(f"job_id: expected str, got {type(job_id).__name__}")
+        return JobKey(self._owner, job_id)
+
+
+def _require_model(model: object) -> None:
+    if isinstance(model, Model):
+        return
+    if isinstance(model, str):
+        raise InvalidOption(f"model: expected a Model, got str; by name: manager.submit(manager.model({model!r}), …)")
+    raise InvalidOption(f"model: expected a Model, got {type(model).__name__}; register it with asyncinfer.model(…)")
+
+
+def _require_filter(matching: JobFilter) -> None:
+    if matching.is_empty:
+        raise InvalidOption("matching: expected a filter that selects something, an empty one would be every job")
+
+
+def _has_large_part(values: Iterable[object]) -> bool:
+    for value in values:
+        if type(value) in (int, str, float):
+            if type(value) is str and len(value) > LARGE_INPUT_BYTES:
+                return True
+            continue
+        size = getattr(value, "nbytes", None)
+        if size is None and isinstance(value, (bytes, bytearray)):
+            size = len(value)
+        if isinstance(size, int) and size > LARGE_INPUT_BYTES:
+            return True
+    return False

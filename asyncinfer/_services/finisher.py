@@ -1,0 +1,176 @@
+"""Write how attempts ended: all that ended in one turn of the loop in one call, again until the store has answered."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Sequence
+from typing import NamedTuple
+
+from asyncinfer._clock import Clock
+from asyncinfer._job import JobError, JobKey, Status
+from asyncinfer._limits import MIB
+from asyncinfer._services.attempt import MoveIds, RunningAttempt, finish_of
+from asyncinfer._services.journal import Journal
+from asyncinfer._services.waiters import Ending
+from asyncinfer.abc import Finish, JobStore, Outcome, RunningLease
+from asyncinfer.errors import StoreError
+
+RETRY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
+HELD_RESULT_BYTES = 64 * MIB
+"""Finished results that an unreachable store may leave in memory; later ones are dropped and run again."""
+BATCH = 1_000
+logger = logging.getLogger("asyncinfer.finisher")
+
+
+class Ended(NamedTuple):
+    attempt: RunningAttempt
+    finish: Finish
+
+
+class Finisher:
+    """The one writer of `JobStore.finish` in a manager."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        clock: Clock,
+        journal: Journal,
+        *,
+        worker_id: str,
+        on_ended: Callable[[JobKey, Ending], None],
+        on_requeued: Callable[[JobKey], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._journal = journal
+        self._worker_id = worker_id
+        self._on_ended = on_ended
+        self._on_requeued = on_requeued
+        self._move_ids = MoveIds()
+        self._random = random.Random()
+        self._pending: list[Ended] = []
+        self._crashed: list[RunningAttempt] = []
+        self._given_back: list[RunningAttempt] = []
+        self._held_bytes = 0
+        self._wake = asyncio.Event()
+        self._drained = asyncio.Event()
+        self._drained.set()
+        self.finished = 0
+        """Jobs that ended here since the start: the drain rate of the queue is reckoned from it."""
+
+    @property
+    def unwritten(self) -> Sequence[RunningAttempt]:
+        """Attempts whose ending the store has not answered: their leases are still to be extended."""
+        return [ended.attempt for ended in self._pending]
+
+    def add(self, attempt: RunningAttempt, outcome: Outcome) -> None:
+        """Take over an attempt that has just been concluded."""
+        reason = attempt.stop_reason
+        if reason == "lost":
+            self._journal.forget(attempt)
+            self._on_requeued(attempt.key)
+            return
+        if reason == "drain" and outcome.kind == "canceled":
+            self._given_back.append(attempt)
+        elif outcome.kind == "worker_lost":
+            self._crashed.append(attempt)
+        else:
+            self._hold(attempt, outcome)
+        self._drained.clear()
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Write endings until the manager closes."""
+        while True:
+            await self._wake.wait()
+            self._wake.clear()
+            await self._write_all()
+            if not (self._pending or self._crashed or self._given_back):
+                self._drained.set()
+
+    async def wait_drained(self) -> None:
+        """Return once everything handed over has been answered."""
+        await self._drained.wait()
+
+    def _hold(self, attempt: RunningAttempt, outcome: Outcome) -> None:
+        size = len(outcome.result)
+        if self._held_bytes + size > HELD_RESULT_BYTES and self._held_bytes:
+            logger.error(
+                "job %s: its result is dropped, the store has been away too long; it will be rescued and run again",
+                attempt.claim.id,
+            )
+            self._journal.forget(attempt)
+            return
+        self._held_bytes += size
+        finish = finish_of(attempt.claim, outcome, move_id=self._move_ids(), now=self._clock.now(), source=self._random)
+        self._pending.append(Ended(attempt, finish))
+
+    async def _write_all(self) -> None:
+        failures = 0
+        while self._pending or self._crashed or self._given_back:
+            try:
+                await self._write_some()
+                failures = 0
+            except StoreError as error:
+                pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
+                failures += 1
+                logger.warning("finish failed, trying again in %g s: %s", pause, error)
+                await self._clock.sleep(pause)
+
+    async def _write_some(self) -> None:
+        batch = self._pending[:BATCH]
+        speaking = [ended.attempt for ended in batch if self._journal.has_unsent(ended.attempt)]
+        if speaking:
+            await self._journal.flush(speaking)  # what a job said comes before how it ended
+        if batch:
+            answers = await self._store.finish([ended.finish for ended in batch])
+            del self._pending[: len(batch)]
+            for ended, answer in zip(batch, answers, strict=True):
+                self._settle(ended, is_done=answer == "done")
+        if self._crashed:
+            await self._write_crashes()
+        if self._given_back:
+            await self._write_given_back()
+
+    def _settle(self, ended: Ended, *, is_done: bool) -> None:
+        attempt, finish = ended
+        self._held_bytes -= len(finish.result or b"")
+        if not is_done:
+            logger.warning("job %s: attempt %d lost its lease, its outcome is dropped", finish.id, finish.attempt)
+            self._on_requeued(attempt.key)
+        elif finish.outcome == "retry":
+            self._on_requeued(attempt.key)
+        else:
+            self.finished += 1
+            self._on_ended(attempt.key, ending_of_finish(finish))
+
+    async def _write_crashes(self) -> None:
+        crashed = self._crashed[:BATCH]
+        worker = self._worker_id
+        await self._store.rescue(
+            [RunningLease(one.claim.owner, one.claim.id, one.claim.attempt, one.renewals, worker) for one in crashed]
+        )
+        del self._crashed[: len(crashed)]
+        for attempt in crashed:
+            self._on_requeued(attempt.key)
+
+    async def _write_given_back(self) -> None:
+        given_back = self._given_back[:BATCH]
+        speaking = [attempt for attempt in given_back if self._journal.has_unsent(attempt)]
+        if speaking:
+            await self._journal.flush(speaking)
+        await self._store.give_back([attempt.lease for attempt in given_back], self._move_ids())
+        del self._given_back[: len(given_back)]
+        for attempt in given_back:
+            self._on_requeued(attempt.key)
+
+
+_STATUS: dict[str, Status] = {"succeeded": "succeeded", "failed": "failed", "canceled": "canceled"}
+
+
+def ending_of_finish(finish: Finish) -> Ending:
+    """Return how a job ended whose terminal finish has been answered `done`."""
+    error: JobError | None = finish.error
+    return Ending(_STATUS[finish.outcome], finish.result, error)

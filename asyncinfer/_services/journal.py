@@ -1,0 +1,156 @@
+"""Carry what running models report to the store, batched: the latest progress, every output value, checkpoints.
+
+Models report from any thread; one wake-up of the loop is armed at a time. Progress waits up to 50 ms so that only the
+latest is written; output and checkpoints go with the same flush.
+"""
+
+from __future__ import annotations
+
+import asyncio
+import threading
+from collections.abc import Callable, Iterable, Sequence
+
+from asyncinfer._clock import Clock
+from asyncinfer._limits import Limits
+from asyncinfer._services.attempt import RunningAttempt
+from asyncinfer.abc import JobStore, Record
+from asyncinfer.errors import StoreError
+
+FLUSH_SECONDS = 0.05
+UNSENT_VALUES = 1_000
+"""Emitted values that may wait per attempt before `emit` holds up its thread."""
+RETRY_SECONDS = 0.25
+
+
+class Journal:
+    """The one writer of `JobStore.record` in a manager."""
+
+    def __init__(
+        self, store: JobStore, clock: Clock, limits: Limits, on_lost: Callable[[RunningAttempt], None]
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._limits = limits
+        self._on_lost = on_lost
+        self._loop = asyncio.get_running_loop()
+        self._loop_thread = threading.get_ident()
+        self._changed = threading.Condition()
+        self._armed: set[RunningAttempt] = set()
+        self._wake = asyncio.Event()
+        self._flushed = asyncio.Condition()
+        self._writing = asyncio.Lock()
+        self._is_closed = False
+        self.on_recorded: Callable[[RunningAttempt], None] = lambda attempt: None
+
+    def arm(self, attempt: RunningAttempt) -> None:
+        """Note that `attempt` has something unsent; from any thread."""
+        with self._changed:
+            is_first = not self._armed
+            self._armed.add(attempt)
+        if is_first and not self._is_closed:
+            if threading.get_ident() == self._loop_thread:
+                self._wake.set()
+            else:
+                self._loop.call_soon_threadsafe(self._wake.set)
+
+    def emit(self, attempt: RunningAttempt, data: bytes) -> None:
+        """Add an output value; in a worker thread wait while too many are unsent."""
+        is_worker_thread = threading.get_ident() != self._loop_thread
+        with self._changed:
+            if is_worker_thread:
+                self._changed.wait_for(
+                    lambda: len(attempt.unsent_output) < UNSENT_VALUES or attempt.context.is_canceled or self._is_closed
+                )
+            attempt.unsent_output.append(data)
+        self.arm(attempt)
+
+    async def drain(self, attempt: RunningAttempt) -> None:
+        """Return once everything `attempt` has emitted so far is stored, or the attempt has been stopped."""
+        async with self._flushed:
+            await self._flushed.wait_for(
+                lambda: attempt not in self._armed or attempt.context.is_canceled or self._is_closed
+            )
+
+    async def run(self) -> None:
+        """Flush until the manager closes."""
+        while True:
+            await self._wake.wait()
+            await self._clock.sleep(FLUSH_SECONDS)
+            self._wake.clear()
+            try:
+                await self.flush(None)
+            except StoreError:
+                self._wake.set()
+                await self._clock.sleep(RETRY_SECONDS)
+
+    async def flush(self, attempts: Iterable[RunningAttempt] | None) -> None:
+        """Store what is unsent of `attempts` (None: of all); on an error it stays unsent."""
+        async with self._writing:
+            taken = self._take(attempts)
+            if not taken:
+                return
+            try:
+                await self._write(taken)
+            except BaseException:
+                self._put_back(taken)
+                raise
+        async with self._flushed:
+            self._flushed.notify_all()
+
+    def has_unsent(self, attempt: RunningAttempt) -> bool:
+        return attempt in self._armed
+
+    def forget(self, attempt: RunningAttempt) -> None:
+        """Drop what an attempt that is over has not sent."""
+        with self._changed:
+            self._armed.discard(attempt)
+            attempt.unsent_output = []
+            self._changed.notify_all()
+
+    def close(self) -> None:
+        """Let threads that wait in `emit` go on."""
+        with self._changed:
+            self._is_closed = True
+            self._changed.notify_all()
+
+    def _take(self, attempts: Iterable[RunningAttempt] | None) -> list[tuple[RunningAttempt, Record]]:
+        taken: list[tuple[RunningAttempt, Record]] = []
+        with self._changed:
+            chosen = list(self._armed) if attempts is None else [one for one in attempts if one in self._armed]
+            for attempt in chosen:
+                self._armed.discard(attempt)
+                claim = attempt.claim
+                taken.append(
+                    (
+                        attempt,
+                        Record(
+                            claim.owner,
+                            claim.id,
+                            claim.attempt,
+                            attempt.unsent_progress,
+                            tuple(attempt.unsent_output),
+                            attempt.unsent_checkpoint,
+                            claim.ref,
+                        ),
+                    )
+                )
+                attempt.unsent_progress = attempt.unsent_checkpoint = None
+                attempt.unsent_output = []
+            self._changed.notify_all()
+        return taken
+
+    async def _write(self, taken: Sequence[tuple[RunningAttempt, Record]]) -> None:
+        revisions = await self._store.record([record for _, record in taken], self._limits)
+        for (attempt, _), revision in zip(taken, revisions, strict=True):
+            if revision is None:
+                self._on_lost(attempt)
+            else:
+                self.on_recorded(attempt)
+
+    def _put_back(self, taken: Sequence[tuple[RunningAttempt, Record]]) -> None:
+        with self._changed:
+            for attempt, record in taken:
+                attempt.unsent_output = [*record.output, *attempt.unsent_output]
+                attempt.unsent_progress = attempt.unsent_progress or record.progress
+                attempt.unsent_checkpoint = attempt.unsent_checkpoint or record.checkpoint
+                self._armed.add(attempt)

@@ -1,0 +1,66 @@
+"""A pool: one executor of a manager, the models it runs, and what is taken of its slots."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping, Sequence
+
+from asyncinfer.abc import Executor, Runner
+
+
+class Slots:
+    """A count of jobs at once with an optional bound: of one model, one queue, or the whole manager."""
+
+    __slots__ = ("limit", "taken")
+
+    def __init__(self, limit: int | None) -> None:
+        self.limit = limit
+        self.taken = 0
+
+    def room(self, wanted: int) -> int:
+        return wanted if self.limit is None else max(0, min(wanted, self.limit - self.taken))
+
+
+class PoolModel:
+    """One model as a pool runs it: its runner, its batches, and the counts it is held to."""
+
+    __slots__ = ("batch_cost", "batch_size", "name", "queue", "runner", "slots")
+
+    def __init__(
+        self,
+        name: str,
+        runner: Runner,
+        *,
+        slots: Slots,
+        queue: Slots,
+        batch_size: int = 1,
+        batch_cost: int | None = None,
+    ) -> None:
+        self.name = name
+        self.runner = runner
+        self.slots = slots
+        self.queue = queue
+        self.batch_size = batch_size
+        self.batch_cost = batch_cost
+
+
+class Pool:
+    """One executor and its models. `assigned` counts calls from their claim until their code has returned."""
+
+    def __init__(self, executor: Executor, models: Mapping[str, PoolModel]) -> None:
+        self.executor = executor
+        self.models = models
+        self.assigned = 0
+        self._rotation = 0
+
+    @property
+    def free(self) -> int:
+        """Slots for which work may be claimed now."""
+        return min(self.executor.free, self.executor.slots - self.assigned)
+
+    def rotated(self) -> Sequence[PoolModel]:
+        """Return the models, each time beginning with the next, so that none is always served first."""
+        models = list(self.models.values())
+        if len(models) > 1:
+            self._rotation = (self._rotation + 1) % len(models)
+            models = models[self._rotation :] + models[: self._rotation]
+        return models

@@ -1,0 +1,258 @@
+"""Claim while there is room, run what was claimed, hand its outcome on."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+from collections.abc import Callable, Iterable, Sequence
+from typing import Protocol
+
+from asyncinfer._clock import Clock, Timer
+from asyncinfer._job import JobError, JobKey
+from asyncinfer._services.attempt import RunningAttempt, StopReason, stopped
+from asyncinfer._services.journal import Journal
+from asyncinfer._services.pool import Pool, PoolModel, Slots
+from asyncinfer.abc import Call, CallItem, Claim, ClaimRequest, Claims, JobStore, ModelRoom, Outcome
+from asyncinfer.errors import StoreError
+
+IDLE_POLL_SECONDS = 1.0
+"""A lost hint of new work costs at most this."""
+RETRY_SECONDS = 0.25
+logger = logging.getLogger("asyncinfer.worker")
+
+
+class Conclusions(Protocol):
+    """Where ended attempts go: the finisher."""
+
+    def add(self, attempt: RunningAttempt, outcome: Outcome) -> None: ...
+
+
+class Worker:
+    """The running attempts of one manager, and the loop that claims more."""
+
+    def __init__(
+        self,
+        store: JobStore,
+        clock: Clock,
+        journal: Journal,
+        finisher: Conclusions,
+        pools: Sequence[Pool],
+        *,
+        worker_id: str,
+        lease: int,
+        cancel_grace: float,
+        jobs: Slots,
+        on_claimed: Callable[[JobKey], None],
+    ) -> None:
+        self._store = store
+        self._clock = clock
+        self._journal = journal
+        self._finisher = finisher
+        self._pools = pools
+        self._jobs = jobs
+        self._worker_id = worker_id
+        self._lease = lease
+        self._cancel_grace = cancel_grace
+        self._on_claimed = on_claimed
+        self._wake = asyncio.Event()
+        self._idle = asyncio.Event()
+        self._idle.set()
+        self._tasks: set[asyncio.Task[None]] = set()
+        self._is_solo_waiting = False
+        self.is_claiming = True
+        self.attempts: dict[JobKey, RunningAttempt] = {}
+
+    @property
+    def running_calls(self) -> int:
+        """Calls whose code has not returned, concluded or not."""
+        return len(self._tasks)
+
+    def poke(self) -> None:
+        """Look for work soon: something was submitted, or a slot became free."""
+        self._wake.set()
+
+    async def run(self) -> None:
+        """Claim whenever there is room and reason, until `is_claiming` is unset."""
+        while self.is_claiming:
+            self._wake.clear()
+            requests, is_shared_short = self._requests()
+            next_at: int | None = None
+            if requests:
+                try:
+                    answers = await self._store.claim(requests)
+                except StoreError as error:
+                    logger.warning("claim failed, trying again: %s", error)
+                    await self._clock.sleep(RETRY_SECONDS)
+                    continue
+                count, next_at = self._begin(answers)
+                if count and is_shared_short:
+                    continue
+            await self._sleep(next_at)
+
+    async def wait_idle(self) -> None:
+        """Return once no attempt is running."""
+        await self._idle.wait()
+
+    def give_back_all(self) -> None:
+        """End every running attempt here; its job goes back to the queue, uncharged."""
+        for attempt in list(self.attempts.values()):
+            self.stop(attempt, "drain")
+
+    async def abandon_all(self) -> None:
+        """Cancel the tasks of whatever still runs and wait for them; code in threads is left behind."""
+        tasks = list(self._tasks)
+        for task in tasks:
+            task.cancel()
+        await asyncio.gather(*tasks, return_exceptions=True)
+
+    def stop(self, attempt: RunningAttempt, reason: StopReason) -> None:
+        """Ask an attempt's code to stop. A cancel has the grace to obey; any other reason ends the attempt at once."""
+        if attempt.is_concluded or attempt.stop_reason == reason:
+            return
+        attempt.stop_reason = reason
+        if len(attempt.call.items) == 1:
+            attempt.pool.executor.cancel(attempt.call)
+        else:
+            attempt.context.request_cancel()
+        if reason == "cancel":
+            self._set_timer(attempt, self._cancel_grace, lambda: self.conclude(attempt, stopped(reason, attempt.claim)))
+        else:
+            self.conclude(attempt, stopped(reason, attempt.claim))
+
+    def conclude(self, attempt: RunningAttempt, outcome: Outcome) -> None:
+        """End the attempt, once: the first outcome counts, whatever its code does later."""
+        if attempt.is_concluded:
+            return
+        attempt.is_concluded = True
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        del self.attempts[attempt.key]
+        if not self.attempts:
+            self._idle.set()
+        self._finisher.add(attempt, outcome)
+
+    def _requests(self) -> tuple[list[ClaimRequest], bool]:
+        """Return what to claim, and whether a shared bound kept some model from asking for all it could run."""
+        if self._is_solo_waiting and self.attempts:
+            return [], False
+        requests: list[ClaimRequest] = []
+        is_short = False
+        left_of_manager = self._jobs.room(1_000_000)
+        left_of_queue: dict[Slots, int] = {}
+        for pool in self._pools:
+            slots = min(pool.free, left_of_manager)
+            if slots <= 0:
+                continue
+            left_of_manager -= slots
+            rooms: list[ModelRoom] = []
+            for entry in pool.rotated():
+                wanted = entry.slots.room(slots * entry.batch_size)
+                room = min(wanted, left_of_queue.get(entry.queue, entry.queue.room(wanted)))
+                if entry.queue.limit is not None:
+                    left_of_queue[entry.queue] = left_of_queue.get(entry.queue, entry.queue.room(1_000_000)) - room
+                is_short = is_short or room < wanted
+                if room > 0:
+                    rooms.append(ModelRoom(entry.name, room, entry.slots.limit, entry.batch_size, entry.batch_cost))
+            if rooms:
+                isolated = pool.executor.capabilities.isolated
+                is_idle = not self.attempts
+                requests.append(ClaimRequest(self._worker_id, self._lease, slots, tuple(rooms), is_idle, isolated))
+        return requests, is_short
+
+    def _begin(self, answers: Iterable[Claims]) -> tuple[int, int | None]:
+        """Start every claim; return how many there were and when the next delayed job is ready."""
+        count, next_at = 0, None
+        self._is_solo_waiting = False
+        for answer in answers:
+            self._is_solo_waiting = self._is_solo_waiting or answer.is_solo_waiting
+            if answer.next_at is not None and (next_at is None or answer.next_at < next_at):
+                next_at = answer.next_at
+            count += len(answer.claims)
+            for group in _groups(answer.claims):
+                self._start(group)
+        return count, next_at
+
+    def _start(self, group: Sequence[Claim]) -> None:
+        pool, entry = self._entry(group[0].model)
+        attempts = [RunningAttempt(claim, pool, self._journal) for claim in group]
+        limit = group[0].time_limit
+        call = Call(
+            entry.runner,
+            [CallItem(one.claim.input, one.claim.content_type, one.context) for one in attempts],
+            None if limit is None else limit / 1000,
+        )
+        for attempt in attempts:
+            attempt.call = call
+            self.attempts[attempt.key] = attempt
+            self._on_claimed(attempt.key)
+            claim = attempt.claim
+            if claim.time_limit is not None or claim.deadline is not None:
+                self._limit_time(attempt)
+        self._idle.clear()
+        pool.assigned += 1
+        self._count(entry, len(attempts))
+        task = asyncio.create_task(self._run(pool, entry, call, attempts))
+        self._tasks.add(task)
+        task.add_done_callback(self._tasks.discard)
+
+    async def _run(self, pool: Pool, entry: PoolModel, call: Call, attempts: Sequence[RunningAttempt]) -> None:
+        outcomes: Sequence[Outcome]
+        try:
+            outcomes = await pool.executor.run(call)
+        except asyncio.CancelledError:
+            outcomes = [Outcome("canceled")] * len(attempts)
+        except Exception as error:  # an executor's own defect must not lose the job
+            logger.exception("executor %s failed to run %s", pool.executor.name, entry.name)
+            broken = JobError(code="worker_lost", message=f"the executor failed: {error!r}", type=type(error).__name__)
+            outcomes = [Outcome("worker_lost", error=broken)] * len(attempts)
+        finally:
+            pool.assigned -= 1
+            self._count(entry, -len(attempts))
+            self._wake.set()
+        for attempt, outcome in zip(attempts, outcomes, strict=True):
+            self.conclude(attempt, outcome)
+
+    def _limit_time(self, attempt: RunningAttempt) -> None:
+        claim = attempt.claim
+        limit_at = None if claim.time_limit is None else claim.claimed_at + claim.time_limit
+        reason: StopReason = "time_limit"
+        if limit_at is None or (claim.deadline is not None and claim.deadline < limit_at):
+            limit_at, reason = claim.deadline, "deadline"
+        if limit_at is not None:
+            seconds = max(0.0, (limit_at - self._clock.now()) / 1000)
+            self._set_timer(attempt, seconds, lambda: self.stop(attempt, reason))
+
+    def _set_timer(self, attempt: RunningAttempt, seconds: float, callback: Callable[[], None]) -> None:
+        if attempt.timer is not None:
+            attempt.timer.cancel()
+        attempt.timer = self._clock.call_later(seconds, callback)
+
+    def _count(self, entry: PoolModel, change: int) -> None:
+        entry.slots.taken += change
+        entry.queue.taken += change
+        self._jobs.taken += change
+
+    def _entry(self, model: str) -> tuple[Pool, PoolModel]:
+        return next((pool, pool.models[model]) for pool in self._pools if model in pool.models)
+
+    async def _sleep(self, next_at: int | None) -> None:
+        seconds = IDLE_POLL_SECONDS
+        if next_at is not None:
+            seconds = min(seconds, max(0.001, (next_at - self._clock.now()) / 1000))
+        timer: Timer = self._clock.call_later(seconds, self._wake.set)
+        try:
+            await self._wake.wait()
+        finally:
+            timer.cancel()
+
+
+def _groups(claims: Sequence[Claim]) -> Iterable[Sequence[Claim]]:
+    """Cut an answer into its batches; group 0 is "alone"."""
+    batch: list[Claim] = []
+    for claim in claims:
+        if batch and (claim.group == 0 or claim.group != batch[0].group):
+            yield batch
+            batch = []
+        batch.append(claim)
+    if batch:
+        yield batch
