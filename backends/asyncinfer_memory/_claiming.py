@@ -1,0 +1,193 @@
+"""Choosing what to run next: between models a head each in turn, within a model the smallest tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from asyncinfer.abc import Claim, ClaimRequest, Claims, ModelRoom
+from asyncinfer_memory._endings import expire_row, has_expired
+from asyncinfer_memory._lanes import ModelLine
+from asyncinfer_memory._rows import Entry, Row
+from asyncinfer_memory._tables import Tables
+
+
+def claim_all(tables: Tables, requests: Sequence[ClaimRequest], now: int) -> list[Claims]:
+    """Serve the requests in order, but a solo job first: it needs a worker that got nothing else."""
+    alone: dict[str, tuple[ClaimRequest, Claim]] = {}
+    if tables.solo_waiting:
+        for request in requests:
+            if request.is_idle and not request.is_isolated and request.worker not in alone:
+                claim = _claim_solo(tables, request, now)
+                if claim is not None:
+                    alone[request.worker] = (request, claim)
+    answers: list[Claims] = []
+    for request in requests:
+        if request.worker not in alone:
+            answers.append(_Claiming(tables, request, now).answer())
+            continue
+        chosen, claim = alone[request.worker]
+        answers.append(
+            Claims(
+                claims=[claim] if chosen is request else [],
+                is_solo_waiting=_is_solo_waiting(tables, request),
+                next_at=_next_at(tables, request, now),
+            )
+        )
+    return answers
+
+
+class _Turn:
+    """One model's part in a claim."""
+
+    __slots__ = ("model", "room", "spare")
+
+    def __init__(self, room: ModelRoom, model: ModelLine) -> None:
+        self.room = room
+        self.model = model
+        self.spare = room.room
+
+
+class _Claiming:
+    """One request being served."""
+
+    def __init__(self, tables: Tables, request: ClaimRequest, now: int) -> None:
+        self._tables = tables
+        self._request = request
+        self._now = now
+        self._slots = request.slots
+        self._claims: list[Claim] = []
+        self._groups = 0
+
+    def answer(self) -> Claims:
+        tables, request, now = self._tables, self._request, self._now
+        turns = [_Turn(room, model) for room, model in _models(tables, request) if room.room > 0]
+        for turn in turns:
+            if turn.model.delayed:
+                tables.promote(turn.model, now)
+        while turns:
+            turns = [turn for turn in turns if self._serve(turn)]
+        return Claims(
+            claims=self._claims,
+            is_solo_waiting=_is_solo_waiting(tables, request),
+            next_at=_next_at(tables, request, now),
+        )
+
+    def _serve(self, turn: _Turn) -> bool:
+        """Claim one head with its batch; tell whether the model's next turn may bring more."""
+        if self._slots <= 0:
+            return False
+        head = self._head(turn.model)
+        if head is None:
+            return False
+        rows = self._batch(turn, head)
+        for row in rows:
+            self._claims.append(_start(self._tables, row, self._request, self._now, self._groups))
+        self._groups += 1
+        self._slots -= 1
+        turn.spare -= len(rows)
+        return turn.spare > 0
+
+    def _head(self, model: ModelLine) -> Row | None:
+        """Return the first that may run, ending those before it that have expired."""
+        while True:
+            first: Entry | None = None
+            for lane in model.lanes.values():
+                if not lane.state.is_paused:
+                    first = _smaller(first, lane.ready.first)
+                    if self._request.is_isolated:
+                        first = _smaller(first, lane.solo.first)
+            if first is None or not has_expired(self._tables, first[2], self._now):
+                return None if first is None else first[2]
+            expire_row(self._tables, first[2], self._now)
+
+    def _batch(self, turn: _Turn, head: Row) -> list[Row]:
+        """Return the head and those that join it: of its batch key, in order, until size or cost is reached."""
+        room = turn.room
+        size = min(room.batch_size, turn.spare)
+        if size <= 1 or head.is_solo:
+            return [head]
+        rows: list[Row] = []
+        expired: list[Row] = []
+        cost = 0
+        for _, _, row in turn.model.lanes[head.new.queue].mates(head):
+            if has_expired(self._tables, row, self._now):
+                expired.append(row)
+                continue
+            cost += row.new.cost
+            if rows and (len(rows) == size or (room.batch_cost is not None and cost > room.batch_cost)):
+                break
+            rows.append(row)
+        for row in expired:
+            expire_row(self._tables, row, self._now)
+        return rows
+
+
+def _claim_solo(tables: Tables, request: ClaimRequest, now: int) -> Claim | None:
+    if request.slots <= 0:
+        return None
+    for room, model in _models(tables, request):
+        for lane in model.lanes.values():
+            while room.room > 0 and not lane.state.is_paused and (first := lane.solo.first) is not None:
+                if not has_expired(tables, first[2], now):
+                    return _start(tables, first[2], request, now, 0)
+                expire_row(tables, first[2], now)
+    return None
+
+
+def _start(tables: Tables, row: Row, request: ClaimRequest, now: int, group: int) -> Claim:
+    tables.start(row, request.worker, now)
+    new = row.new
+    return Claim(
+        owner=new.owner,
+        id=new.id,
+        attempt=row.attempt,
+        model=new.model,
+        queue=new.queue,
+        input=new.input,
+        content_type=new.content_type,
+        group=group,
+        is_solo=row.is_solo,
+        traceparent=new.traceparent,
+        checkpoint=None if row.history is None else row.history.checkpoint,
+        failures=row.failures,
+        crashes=row.crashes,
+        max_attempts=new.max_attempts,
+        crash_budget=new.crash_budget,
+        backoff=new.backoff,
+        time_limit=new.time_limit,
+        deadline=new.deadline,
+        created_at=row.created_at,
+        claimed_at=now,
+        metadata=new.metadata,
+    )
+
+
+def _models(tables: Tables, request: ClaimRequest) -> Iterator[tuple[ModelRoom, ModelLine]]:
+    for room in request.models:
+        model = tables.models.get(room.model)
+        if model is not None:
+            yield room, model
+
+
+def _is_solo_waiting(tables: Tables, request: ClaimRequest) -> bool:
+    if not tables.solo_waiting or request.is_isolated:
+        return False
+    return any(
+        lane.solo and not lane.state.is_paused
+        for room, model in _models(tables, request)
+        if room.limit is None or room.limit > 0
+        for lane in model.lanes.values()
+    )
+
+
+def _next_at(tables: Tables, request: ClaimRequest, now: int) -> int | None:
+    firsts = [int(model.delayed.first[0]) for _, model in _models(tables, request) if model.delayed.first is not None]
+    if not firsts:
+        return None
+    return max(min(firsts), now + tables.guard.paused_for())
+
+
+def _smaller(left: Entry | None, right: Entry | None) -> Entry | None:
+    if left is None or (right is not None and right < left):
+        return right
+    return left
