@@ -3,5 +3,6 @@
 from asyncinfer.testing.fake_clock import FakeClock
 from asyncinfer.testing.faults import Fault, StoreCall
 from asyncinfer.testing.faulty_store import FaultyStore
+from asyncinfer.testing.store_suite import StoreSuite
 
-__all__ = ["FakeClock", "Fault", "FaultyStore", "StoreCall"]
+__all__ = ["FakeClock", "Fault", "FaultyStore", "StoreCall", "StoreSuite"]

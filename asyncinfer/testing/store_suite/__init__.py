@@ -1,0 +1,51 @@
+"""StoreSuite: what every store must do, cut by operation."""
+
+from asyncinfer.testing.store_suite.batches import BatchTests
+from asyncinfer.testing.store_suite.claim import ClaimTests, ExpiredHeadTests, ReadinessTests
+from asyncinfer.testing.store_suite.fairness import ModelTests, OwnerTests, PriorityTests, TagTests
+from asyncinfer.testing.store_suite.finish import FenceTests, FinishTests, MoveIdTests, RetryTests
+from asyncinfer.testing.store_suite.insert import InsertTests
+from asyncinfer.testing.store_suite.keys import DedupTests, KeyTests, ReplayTests
+from asyncinfer.testing.store_suite.limits import LimitTests
+from asyncinfer.testing.store_suite.solo import SoloTests
+from asyncinfer.testing.store_suite.zero import ZeroTests
+
+
+class StoreSuite(
+    InsertTests,
+    KeyTests,
+    DedupTests,
+    ReplayTests,
+    LimitTests,
+    ZeroTests,
+    ClaimTests,
+    ReadinessTests,
+    ExpiredHeadTests,
+    OwnerTests,
+    PriorityTests,
+    TagTests,
+    ModelTests,
+    BatchTests,
+    SoloTests,
+    FinishTests,
+    FenceTests,
+    MoveIdTests,
+    RetryTests,
+):
+    """Everything that a store promises, as tests. A backend's author writes one class in one file:
+
+        from asyncinfer.testing import StoreSuite
+
+        class TestPostgresStore(StoreSuite):
+            def make_store(self, clock: Clock, place: Path) -> JobStore:
+                return PostgresStore(os.environ["TEST_DSN"], namespace=str(place), clock=clock)
+
+    It needs pytest and pytest-asyncio (any mode) and nothing of this repository. Behaviours that need what the store
+    does not have are skipped by its `features`. The clock is a FakeClock: a store must take its time and its timers
+    from the clock it is lent. To have failing asserts explained, put into conftest.py, before the first import:
+
+        pytest.register_assert_rewrite("asyncinfer.testing")
+    """
+
+
+__all__ = ["StoreSuite"]
