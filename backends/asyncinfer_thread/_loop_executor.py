@@ -18,7 +18,8 @@ class LoopExecutor(Executor):
     """Runs `async def` models in the task that awaits `run`, `slots` at a time.
 
     `cancel` raises CancelledError in the model. One that swallows it goes on, and so does the await of `run`: a
-    coroutine cannot be detached from the task it runs in. Setups run one after another in a thread of their own, for
+    coroutine cannot be detached from the task it runs in. A context variable that a model sets is seen by that task, so
+    each call needs a task of its own. Setups run one after another in a thread of their own, for
     they may block; they take no slot.
     """
 
