@@ -8,8 +8,9 @@ from __future__ import annotations
 
 import hashlib
 import re
+from collections.abc import Iterator
 from functools import lru_cache
-from typing import Any, TypeVar, cast
+from typing import Any, TypeGuard, TypeVar, cast
 
 import msgspec
 from msgspec import msgpack
@@ -126,6 +127,38 @@ def why_unencodable(exc: BaseException) -> str:
     return str(exc)
 
 
+def find_unencodable(value: Any, path: str, cause: BaseException) -> tuple[str, str]:
+    """Return (path, reason) of the innermost part that cannot be encoded; encode errors carry no path themselves."""
+    if isinstance(cause, RecursionError):
+        return path, why_unencodable(cause)
+    for step, part in _parts_of(value):
+        try:
+            encoder.encode(part)
+        except UNENCODABLE as exc:
+            return find_unencodable(part, path + step, exc)
+    return path, why_unencodable(cause)
+
+
+def _parts_of(value: Any) -> Iterator[tuple[str, Any]]:
+    if is_dict(value):
+        yield from ((f".{name}" if isinstance(name, str) else f"[{name!r}]", part) for name, part in value.items())
+    elif is_list(value):
+        yield from ((f"[{position}]", part) for position, part in enumerate(value))
+    else:
+        names: Any = getattr(value, "__struct_fields__", None) or getattr(value, "__dataclass_fields__", ())
+        yield from ((f".{name}", getattr(value, name)) for name in names)
+
+
+def is_dict(value: object) -> TypeGuard[dict[Any, Any]]:
+    """As isinstance, but both type checkers agree on what stands inside."""
+    return isinstance(value, dict)
+
+
+def is_list(value: object) -> TypeGuard[list[Any] | tuple[Any, ...]]:
+    """As isinstance of list and tuple, but both type checkers agree on what stands inside."""
+    return isinstance(value, (list, tuple))
+
+
 _NO_BRACKETS = bytes(set(range(256)) - set(b"[]{}"))
 _EMPTY_PAIR = re.compile(rb"\[\]|\{\}")
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
@@ -143,4 +176,4 @@ def _plain(text: str) -> str:
 
 
 def _lowered(text: str) -> str:
-    return text[:1].lower() + text[1:]
+    return text if text[1:2].isupper() else text[:1].lower() + text[1:]

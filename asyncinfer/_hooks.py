@@ -91,7 +91,11 @@ def schema_hook(annotation: Any) -> dict[str, Any]:
     kind = get_origin(annotation) or annotation
     pydantic = _loaded("pydantic", "BaseModel")
     if pydantic is not None and isinstance(kind, type) and issubclass(kind, pydantic.BaseModel):
-        schema: dict[str, Any] = annotation.model_json_schema(by_alias=True)
+        # Two models may define types of one name: each definition is named after the model it belongs to.
+        prefix = f"{_name(kind)}."
+        schema: dict[str, Any] = annotation.model_json_schema(ref_template=f"#/$defs/{prefix}{{model}}")
+        if "$defs" in schema:
+            schema["$defs"] = {prefix + name: definition for name, definition in schema["$defs"].items()}
         return schema
     numpy = sys.modules.get("numpy")
     if numpy is not None and isinstance(kind, type) and issubclass(kind, numpy.generic):
