@@ -6,7 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncinfer._engine import Engine
-from asyncinfer._models import Model, RemoteModel
+from asyncinfer._models import Model, published_model
 from asyncinfer.errors import AsyncinferError, UnknownModel
 
 
@@ -43,7 +43,7 @@ class ManagerCore:
             raise UnknownModel(f"no model {name!r} is registered here or published in the store (known: {known})")
         stand_in = self._remote.get(name)
         if stand_in is None or stand_in.publish() != published:
-            stand_in = self._remote[name] = RemoteModel(published)
+            stand_in = self._remote[name] = published_model(published)
         return stand_in
 
     def require(self, model: Model[..., Any, object]) -> None:

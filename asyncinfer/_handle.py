@@ -6,6 +6,7 @@ import asyncio
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
+from asyncinfer._codec import decode
 from asyncinfer._events import Event, GapEvent, OutputEvent, ResetEvent, StatusEvent
 from asyncinfer._job import Job, JobError, JobKey, Status
 from asyncinfer._models import Model
@@ -165,11 +166,11 @@ class JobHandle(Generic[R_co]):
 
     async def _decode(self, data: bytes) -> R_co:
         if self._model is None:
-            return cast("R_co", self._engine.decode_untyped(data))
+            return cast("R_co", decode(data))
         return self._model.decode_result(data)
 
     def _decode_output(self, data: bytes) -> Any:  # Any: the caller casts it to its own type
-        return self._engine.decode_untyped(data) if self._model is None else self._model.decode_output(data)
+        return decode(data) if self._model is None else self._model.decode_output(data)
 
     async def _unknown(self) -> Exception:
         key: JobKey = self._waiter.key

@@ -4,20 +4,32 @@ from __future__ import annotations
 
 from collections.abc import Mapping
 from datetime import datetime
-from typing import Any
+from typing import Any, NamedTuple
 
 import msgspec
 
-from asyncinfer._codec import encode, fingerprint
-from asyncinfer._job import JobIds, NewJob, Subscription
+from asyncinfer._codec import encode
+from asyncinfer._definition import Definition
+from asyncinfer._job import Backoff, JobIds, NewJob, Subscription
 from asyncinfer._limits import Limits, Retention
-from asyncinfer._models import Submission
+from asyncinfer._models import Model, Submission
 from asyncinfer._options import DEDUP_SECONDS
 from asyncinfer._retry import RetryPolicy
 from asyncinfer.errors import TooLarge
 
 IDEMPOTENCY_SECONDS = 86_400
 """An idempotency key holds at least this long, and as long as its job's record and tombstone."""
+
+
+class _Defaults(NamedTuple):
+    """What a model gives every one of its jobs, in milliseconds; looked up once."""
+
+    queue: str
+    time_limit: int | None
+    queue_timeout: float | None
+    max_attempts: int
+    crash_budget: int
+    backoff: Backoff
 
 
 class JobFactory:
@@ -28,6 +40,7 @@ class JobFactory:
         self._retention_result = _milliseconds(retention.result)
         self._retention_record = _milliseconds(retention.record)
         self._new_id = JobIds()
+        self._defaults: dict[Definition, _Defaults] = {}
 
     def new_job(self, submission: Submission[Any], owner: str, now: int) -> NewJob:
         """Return the record of `submission`. Raises TooLarge."""
@@ -35,19 +48,22 @@ class JobFactory:
         data = submission.input
         if len(data) > self._limits.input_bytes:
             raise TooLarge(f"input: {len(data)} bytes, the limit is {self._limits.input_bytes} (Limits.input_bytes)")
-        if submission.options or model.queue_timeout is not None:
-            return self._with_options(submission, owner, now)
+        defaults = self._defaults.get(model.definition) or self._defaults_of(model)
+        if submission.options or defaults.queue_timeout is not None:
+            return self._with_options(submission, defaults, owner, now)
         return NewJob(
             owner=owner,
             id=self._new_id(now),
             model=model.name,
-            queue=model.queue,
+            queue=defaults.queue,
             input=data,
             content_type=submission.content_type,
-            time_limit=_optional_milliseconds(model.time_limit),
-            max_attempts=model.retry.max_attempts,
-            crash_budget=model.crash_budget,
-            backoff=model.backoff,
+            time_limit=defaults.time_limit,
+            batch_key=submission.batch_key,
+            cost=submission.cost,
+            max_attempts=defaults.max_attempts,
+            crash_budget=defaults.crash_budget,
+            backoff=defaults.backoff,
             retention_result=self._retention_result,
             retention_record=self._retention_record,
         )
@@ -67,23 +83,33 @@ class JobFactory:
             expire_at=None,
         )
 
-    def _with_options(self, submission: Submission[Any], owner: str, now: int) -> NewJob:
-        model, options = submission.model, submission.options
-        retry: RetryPolicy = options.get("retry", model.retry)
+    def _defaults_of(self, model: Model[..., Any, object]) -> _Defaults:
+        defaults = _Defaults(
+            model.queue,
+            _optional_milliseconds(model.time_limit),
+            model.queue_timeout,
+            model.retry.max_attempts,
+            model.crash_budget,
+            model.retry.backoff,
+        )
+        self._defaults[model.definition] = defaults
+        return defaults
+
+    def _with_options(self, submission: Submission[Any], defaults: _Defaults, owner: str, now: int) -> NewJob:
+        options: Mapping[str, Any] = submission.options
+        retry: RetryPolicy | None = options.get("retry")
         retention: Retention | None = options.get("retention")
         job_id: str | None = options.get("job_id")
         key: str | None = options.get("idempotency_key")
         dedup_seconds = _dedup_seconds(options.get("dedup", False))
-        hashed = b""
-        if key is not None or job_id is not None or dedup_seconds:
-            hashed = fingerprint(model.name.encode(), submission.content_type.encode(), submission.input)
+        hashed = submission.fingerprint() if key is not None or job_id is not None or dedup_seconds else b""
         deadline = _instant(options.get("deadline"))
-        expire_at, expire_code = _expiry(options.get("queue_timeout", model.queue_timeout), deadline, now)
+        expire_at, expire_code = _expiry(options.get("queue_timeout", defaults.queue_timeout), deadline, now)
         return NewJob(
             owner=owner,
             id=job_id or self._new_id(now),
-            model=model.name,
-            queue=model.queue,
+            model=submission.model.name,
+            queue=defaults.queue,
             input=submission.input,
             content_type=submission.content_type,
             fingerprint=hashed,
@@ -92,14 +118,18 @@ class JobFactory:
             deadline=deadline,
             expire_at=expire_at,
             expire_code=expire_code,
-            time_limit=_optional_milliseconds(options.get("time_limit", model.time_limit)),
+            time_limit=(
+                _optional_milliseconds(options["time_limit"]) if "time_limit" in options else defaults.time_limit
+            ),
             key=key,
             key_until=None if key is None else now + IDEMPOTENCY_SECONDS * 1000,
             dedup=hashed if dedup_seconds else None,
             dedup_until=now + _milliseconds(dedup_seconds) if dedup_seconds else None,
-            max_attempts=retry.max_attempts,
-            crash_budget=model.crash_budget,
-            backoff=retry.backoff if "retry" in options else model.backoff,
+            batch_key=submission.batch_key,
+            cost=submission.cost,
+            max_attempts=defaults.max_attempts if retry is None else retry.max_attempts,
+            crash_budget=defaults.crash_budget,
+            backoff=defaults.backoff if retry is None else retry.backoff,
             retention_result=self._retention_result if retention is None else _milliseconds(retention.result),
             retention_record=self._retention_record if retention is None else _milliseconds(retention.record),
             subscriptions=_subscriptions(options.get("webhook")),

@@ -1,0 +1,154 @@
+"""What a job tells while it lives."""
+
+from __future__ import annotations
+
+import asyncio
+from collections.abc import AsyncIterator, Callable
+
+import pytest
+
+from asyncinfer import (
+    JobFailed,
+    JobManager,
+    OutputEvent,
+    ProgressEvent,
+    ResetEvent,
+    RetryPolicy,
+    StatusEvent,
+    UnknownJob,
+    current_job,
+    model,
+)
+from asyncinfer.errors import StreamReset
+from tests.manager.models import counts_down, echo, reports
+
+OpenManager = Callable[..., JobManager]
+
+
+async def test_the_events_of_a_job_begin_queued_and_end_with_its_ending(manager: JobManager) -> None:
+    handle = await manager.submit(echo, "hi")
+    events = [event async for event in handle.events()]
+    assert [event.status for event in events if isinstance(event, StatusEvent)] == ["queued", "running", "succeeded"]
+    assert [event.id for event in events] == sorted({event.id for event in events})
+
+
+async def test_every_emitted_value_is_kept_in_order(manager: JobManager) -> None:
+    handle = await manager.submit(reports, 300)
+    await handle
+    events = [event async for event in handle.events()]
+    assert [event.value for event in events if isinstance(event, OutputEvent)] == list(range(300))
+
+
+async def test_only_the_latest_progress_is_kept(manager: JobManager) -> None:
+    handle = await manager.submit(reports, 300)
+    await handle
+    reported = [event async for event in handle.events() if isinstance(event, ProgressEvent)]
+    assert [event.progress.message for event in reported] == ["step 299"]
+    progress = (await manager.get(handle.id)).progress
+    assert progress is not None
+    assert progress.fraction == 299 / 300
+
+
+async def test_events_resume_behind_the_last_one_seen(manager: JobManager) -> None:
+    handle = await manager.submit(reports, 50)
+    await handle
+    everything = [event async for event in handle.events()]
+    for seen in everything[:-1]:
+        rest = [event.id async for event in handle.events(after=seen.id)]
+        assert rest == [event.id for event in everything if event.id > seen.id]
+
+
+async def test_a_generator_streams_what_it_yields(manager: JobManager) -> None:
+    handle = await manager.submit(counts_down, 3)
+    assert [number async for number in handle.stream()] == [3, 2, 1]
+    assert await handle == [3, 2, 1]
+
+
+async def test_values_arrive_while_the_model_runs(open_manager: OpenManager) -> None:
+    go_on = asyncio.Event()
+
+    @model
+    async def halts(text: str) -> None:
+        current_job().emit(text)
+        await go_on.wait()
+
+    async with open_manager(halts) as manager:
+        handle = await manager.submit(halts, "early")
+        async for event in handle.events():
+            if isinstance(event, OutputEvent):
+                assert event.value == "early"
+                assert await handle.status() == "running"
+                go_on.set()
+        await handle
+
+
+async def test_a_retry_resets_the_events(open_manager: OpenManager) -> None:
+    @model(retry=RetryPolicy(max_attempts=2, initial_delay=0, max_delay=0))
+    async def stumbles() -> None:
+        current_job().emit(current_job().attempt)
+        if current_job().attempt == 1:
+            raise ConnectionError("first")
+
+    async with open_manager(stumbles) as manager:
+        handle = await manager.submit(stumbles)
+        await handle
+        events = [event async for event in handle.events()]
+        kinds = [type(event) for event in events]
+        reset = kinds.index(ResetEvent)
+        assert [event.value for event in events[:reset] if isinstance(event, OutputEvent)] == [1]
+        assert [event.value for event in events[reset:] if isinstance(event, OutputEvent)] == [2]
+        (requeued,) = [event for event in events if isinstance(event, StatusEvent) and event.error]
+        assert (requeued.status, requeued.error and requeued.error.message) == ("queued", "first")
+
+
+async def test_a_typed_stream_says_when_it_begins_again(open_manager: OpenManager) -> None:
+    @model(retry=RetryPolicy(max_attempts=2, initial_delay=0, max_delay=0))
+    async def stumbles() -> AsyncIterator[int]:
+        yield current_job().attempt
+        if current_job().attempt == 1:
+            raise ConnectionError("first")
+
+    async with open_manager(stumbles) as manager:
+        handle = await manager.submit(stumbles)
+        await handle
+        values: list[int] = []
+        with pytest.raises(StreamReset) as caught:
+            async for value in handle.stream():
+                values.append(value)
+        assert (values, caught.value.attempt) == ([1], 2)
+
+
+async def test_the_stream_of_a_failed_job_raises_why(manager: JobManager) -> None:
+    from tests.manager.models import fails
+
+    handle = await manager.submit(fails, "no")
+    with pytest.raises(JobFailed, match="no"):
+        async for _ in manager.handle(handle.id).stream():
+            pass
+
+
+async def test_the_events_of_an_unknown_job_raise(manager: JobManager) -> None:
+    with pytest.raises(UnknownJob):
+        async for _ in manager.handle("job_nope").events():
+            pass
+
+
+async def test_a_stream_that_is_dropped_leaves_the_job_alone(manager: JobManager) -> None:
+    handle = await manager.submit(echo, "hi")
+    async for _ in handle.events():
+        break
+    assert await handle == "hi"
+
+
+async def test_a_thread_reports_and_emits_in_order(open_manager: OpenManager) -> None:
+    @model
+    def talks(count: int) -> None:
+        for number in range(count):
+            current_job().progress(number / count)
+            current_job().emit(number)
+
+    async with open_manager(talks) as manager:
+        handle = await manager.submit(talks, 5_000)
+        await handle
+        values = [event.value async for event in handle.events() if isinstance(event, OutputEvent)]
+        assert values == list(range(5_000))
