@@ -21,7 +21,7 @@ def insert_one(tables: Tables, new: NewJob, limits: Limits, now: int) -> Inserte
     limit = _limit_reached(tables, shelf, new, limits)
     if limit:
         return Inserted("full", new.id, limit=limit)
-    tables.changed(tables.insert(new, now))
+    tables.insert(new, now)
     return Inserted("inserted", new.id)
 
 

@@ -5,77 +5,13 @@ from __future__ import annotations
 from asyncinfer import lifecycle
 from asyncinfer_memory._rows import Entry, Row
 from asyncinfer_memory._sorted import SortedChunks
+from asyncinfer_memory._tallies import QueueState, Tally
 
 _FLOWS_UNSWEPT = 64
 
 
-class QueueState:
-    """What a queue's limits are checked against, and whether it is paused."""
-
-    __slots__ = ("is_paused", "queued_bytes", "queued_jobs")
-
-    def __init__(self) -> None:
-        self.queued_jobs = 0
-        self.queued_bytes = 0
-        self.is_paused = False
-
-
-class Lane:
-    """The ready jobs of one model in one queue (a model usually has one lane). Every job is in one line or none."""
-
-    __slots__ = ("by_batch_key", "queue", "ready", "solo", "state")
-
-    def __init__(self, queue: str, state: QueueState) -> None:
-        self.queue = queue
-        self.state = state
-        self.ready: SortedChunks[Entry] = SortedChunks()
-        self.solo: SortedChunks[Entry] = SortedChunks()
-        """The last chances: apart, so that a busy worker steps over them without a search."""
-        self.by_batch_key: dict[str, SortedChunks[Entry]] | None = None
-        """A second index of `ready`; None as long as nothing there had a batch key."""
-
-    def add(self, row: Row, tag: float) -> None:
-        entry = (tag, row.n, row)
-        if row.is_solo:
-            self.solo.add(entry)
-            return
-        self.ready.add(entry)
-        if self.by_batch_key is not None:
-            self._index(entry)
-        elif row.new.batch_key:
-            self.by_batch_key = {}
-            for each in self.ready:
-                self._index(each)
-
-    def remove(self, row: Row, tag: float) -> None:
-        entry = (tag, row.n, row)
-        if row.is_solo:
-            self.solo.remove(entry)
-            return
-        self.ready.remove(entry)
-        if self.by_batch_key is not None:
-            line = self.by_batch_key[row.new.batch_key]
-            line.remove(entry)
-            if not line:
-                del self.by_batch_key[row.new.batch_key]
-
-    def mates(self, head: Row) -> SortedChunks[Entry]:
-        """Return the line whose first entries may join `head` in a batch."""
-        if self.by_batch_key is None:
-            return self.ready
-        return self.by_batch_key.get(head.new.batch_key) or SortedChunks()
-
-    def _index(self, entry: Entry) -> None:
-        assert self.by_batch_key is not None
-        key = entry[2].new.batch_key
-        line = self.by_batch_key.get(key)
-        if line is None:
-            line = self.by_batch_key[key] = SortedChunks()
-        line.add(entry)
-
-
 class ModelLine:
-    """Everything of one model that waits, and its fair clock."""
+    """The lanes of one model, its delayed jobs, and its fair clock."""
 
     __slots__ = ("_flows", "_sweep_at", "delayed", "lanes", "virtual_time")
 
@@ -83,6 +19,7 @@ class ModelLine:
         self.virtual_time = 0.0
         """The largest tag that has been claimed."""
         self.lanes: dict[str, Lane] = {}
+        """By queue: usually one."""
         self.delayed: SortedChunks[Entry] = SortedChunks()
         """By not_before."""
         self._flows: dict[tuple[str, int], float] = {}
@@ -99,3 +36,90 @@ class ModelLine:
     def _forget_passed_flows(self) -> None:
         self._flows = {flow: end for flow, end in self._flows.items() if end > self.virtual_time}
         self._sweep_at = max(_FLOWS_UNSWEPT, 2 * len(self._flows))
+
+
+class Lane:
+    """The jobs of one model in one queue: counted all, the ready ones in order, each in one line."""
+
+    __slots__ = ("_fresh", "_returned", "by_batch_key", "line", "model", "queue", "ready", "solo", "state", "tally")
+
+    def __init__(self, queue: str, model: str, state: QueueState, line: ModelLine) -> None:
+        self.queue = queue
+        self.model = model
+        self.state = state
+        self.line = line
+        self.tally = Tally()
+        self.ready: SortedChunks[Entry] = SortedChunks()
+        self.solo: SortedChunks[Entry] = SortedChunks()
+        """The last chances: apart, so that a busy worker steps over them without a search."""
+        self.by_batch_key: dict[str, SortedChunks[Entry]] | None = None
+        """A second index of `ready`; None as long as nothing there had a batch key."""
+        self._fresh: dict[int, Row] = {}
+        """Queued and never claimed, by n: the first is the oldest."""
+        self._returned: dict[int, Row] = {}
+        """Queued again after an attempt; few."""
+
+    def wait(self, row: Row) -> None:
+        """Charge a job that is queued now, ready or not, to the queue."""
+        (self._returned if row.attempt else self._fresh)[row.n] = row
+        size = len(row.new.input)
+        self.state.queued_jobs += 1
+        self.state.queued_bytes += size
+        self.tally.queued_bytes += size
+
+    def leave(self, row: Row) -> None:
+        """Take back the charge of a job that was queued until now."""
+        del (self._returned if row.attempt else self._fresh)[row.n]
+        size = len(row.new.input)
+        self.state.queued_jobs -= 1
+        self.state.queued_bytes -= size
+        self.tally.queued_bytes -= size
+
+    def oldest_queued_at(self, owner: str | None) -> int | None:
+        """Return when the oldest queued job was accepted, of one owner or of all."""
+        fresh = (row for row in self._fresh.values() if owner is None or row.new.owner == owner)
+        returned = (row.created_at for row in self._returned.values() if owner is None or row.new.owner == owner)
+        oldest = min(returned, default=None)
+        first = next(fresh, None)
+        if first is None or (oldest is not None and oldest < first.created_at):
+            return oldest
+        return first.created_at
+
+    def add(self, row: Row, tag: float) -> None:
+        """Put a ready job into its line."""
+        entry = (tag, row.n, row)
+        if row.is_solo:
+            self.solo.add(entry)
+            return
+        self.ready.add(entry)
+        if self.by_batch_key is not None:
+            self._index(entry)
+        elif row.new.batch_key:
+            self.by_batch_key = {}
+            for each in self.ready:
+                self._index(each)
+
+    def remove(self, row: Row, tag: float) -> None:
+        """Take a ready job out of its line."""
+        entry = (tag, row.n, row)
+        if row.is_solo:
+            self.solo.remove(entry)
+            return
+        self.ready.remove(entry)
+        if self.by_batch_key is not None:
+            line = self.by_batch_key[row.new.batch_key]
+            line.remove(entry)
+            if not line:
+                del self.by_batch_key[row.new.batch_key]
+
+    def mates(self, head: Row) -> SortedChunks[Entry]:
+        """Return the line whose first entries may join `head`, the first of `ready`, in a batch."""
+        return self.ready if self.by_batch_key is None else self.by_batch_key[head.new.batch_key]
+
+    def _index(self, entry: Entry) -> None:
+        assert self.by_batch_key is not None
+        key = entry[2].new.batch_key
+        line = self.by_batch_key.get(key)
+        if line is None:
+            line = self.by_batch_key[key] = SortedChunks()
+        line.add(entry)

@@ -10,9 +10,11 @@ import msgspec
 from asyncinfer.abc import Counts, JobFilter, JobKey, JobPage
 from asyncinfer.errors import InvalidOption
 from asyncinfer_memory._history import job_of
+from asyncinfer_memory._lanes import Lane
 from asyncinfer_memory._rows import Row
-from asyncinfer_memory._shelves import Shelf, Tally
+from asyncinfer_memory._shelves import Shelf
 from asyncinfer_memory._tables import Tables
+from asyncinfer_memory._tallies import Tally
 
 
 def matching_rows(tables: Tables, owner: str | None, matching: JobFilter) -> list[Row]:
@@ -47,14 +49,14 @@ def find(
 def counts(tables: Tables, owner: str | None, queue: str | None) -> list[Counts]:
     """Return the counts of one owner, or of all, and a line for each paused queue."""
     if owner is None:
-        tallies = tables.tallies
+        tallies = {lane: lane.tally for line in tables.models.values() for lane in line.lanes.values()}
     else:
         shelf = tables.shelves.get(owner)
         tallies = {} if shelf is None else shelf.tallies
     lines = [
-        _counts_of(tables, place, tally)
-        for place, tally in tallies.items()
-        if not tally.is_empty and (queue is None or place[0] == queue)
+        _counts_of(lane, tally, owner)
+        for lane, tally in tallies.items()
+        if not tally.is_empty and (queue is None or lane.queue == queue)
     ]
     named = {line.queue for line in lines}
     lines += [
@@ -75,18 +77,18 @@ def position(tables: Tables, key: JobKey) -> int | None:
     return sum(lane.ready.rank(entry) + lane.solo.rank(entry) for lane in lanes)
 
 
-def _counts_of(tables: Tables, place: tuple[str, str], tally: Tally) -> Counts:
+def _counts_of(lane: Lane, tally: Tally, owner: str | None) -> Counts:
     return Counts(
-        queue=place[0],
-        model=place[1],
+        queue=lane.queue,
+        model=lane.model,
         queued=tally.counts["queued"],
         running=tally.counts["running"],
         succeeded=tally.counts["succeeded"],
         failed=tally.counts["failed"],
         canceled=tally.counts["canceled"],
         queued_bytes=tally.queued_bytes,
-        oldest_queued_at=tally.oldest_queued_at,
-        is_paused=tables.queues[place[0]].is_paused,
+        oldest_queued_at=lane.oldest_queued_at(owner) if tally.counts["queued"] else None,
+        is_paused=lane.state.is_paused,
     )
 
 

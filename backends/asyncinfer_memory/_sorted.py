@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from bisect import bisect_left
+from bisect import bisect_left, insort
 from collections.abc import Iterator
 from typing import Any, Generic, Protocol, TypeVar
 
@@ -39,30 +39,37 @@ class SortedChunks(Generic[T]):
             yield from chunk
 
     def add(self, entry: T) -> None:
-        last = self._chunks[-1]
+        chunks = self._chunks
+        last = chunks[-1]
         if not last or last[-1] < entry:
             if len(last) < _FULL:
                 last.append(entry)
             else:
-                self._chunks.append([entry])
+                chunks.append([entry])
+        elif len(chunks) == 1 or chunks[-2][-1] < entry:
+            # Ids of one millisecond come in any order: nearly at the end is the usual place.
+            self._insert(len(chunks) - 1, entry)
         else:
-            self._insert(entry)
+            self._insert(self._chunk_of(entry), entry)
 
-    def _insert(self, entry: T) -> None:
-        at = self._chunk_of(entry)
+    def _insert(self, at: int, entry: T) -> None:
         chunk = self._chunks[at]
-        chunk.insert(bisect_left(chunk, entry), entry)
+        insort(chunk, entry)
         if len(chunk) > 2 * _FULL:
             self._chunks.insert(at + 1, chunk[_FULL:])
             del chunk[_FULL:]
 
     def remove(self, entry: T) -> None:
         """Take an entry out; it must be there."""
-        at = 0 if not self._chunks[0][-1] < entry else self._chunk_of(entry)
-        chunk = self._chunks[at]
-        place = 0 if chunk[0] == entry else bisect_left(chunk, entry)
-        if chunk[place] != entry:
-            raise KeyError(entry)
+        chunk = self._chunks[0]
+        if chunk and chunk[0] == entry:
+            at = place = 0
+        else:
+            at = self._chunk_of(entry)
+            chunk = self._chunks[at]
+            place = bisect_left(chunk, entry)
+            if chunk[place] != entry:
+                raise KeyError(entry)
         del chunk[place]
         if not chunk and len(self._chunks) > 1:
             del self._chunks[at]

@@ -11,10 +11,11 @@ from collections.abc import Callable
 from asyncinfer.abc import Clock, ClockGuard, JobError, NewJob, Status, StatusEvent, Subscription
 from asyncinfer_memory._feeds import Feeds
 from asyncinfer_memory._history import attempt_of, queued_event, running_event
-from asyncinfer_memory._lanes import Lane, ModelLine, QueueState
+from asyncinfer_memory._lanes import Lane, ModelLine
 from asyncinfer_memory._rows import Entry, Row, Tombstone
-from asyncinfer_memory._shelves import Shelf, Tally
+from asyncinfer_memory._shelves import Shelf
 from asyncinfer_memory._sorted import SortedChunks
+from asyncinfer_memory._tallies import QueueState, Tally
 
 _PROMOTED_AT_ONCE = 1_000
 
@@ -29,8 +30,6 @@ class Tables:
         self.shelves: dict[str, Shelf] = {}
         self.queues: dict[str, QueueState] = {}
         self.models: dict[str, ModelLine] = {}
-        self.tallies: dict[tuple[str, str], Tally] = {}
-        """By (queue, model), over all owners."""
         self.running: dict[int, Row] = {}
         self.expiring: SortedChunks[Entry] = SortedChunks()
         """Queued jobs by `expire_at`."""
@@ -54,7 +53,7 @@ class Tables:
 
     # Moves
 
-    def insert(self, new: NewJob, now: int) -> Row:
+    def insert(self, new: NewJob, now: int) -> None:
         """Store an accepted job, queued."""
         self._rows_made = n = self._rows_made + 1
         row = Row(new, n, now, new.not_before, new.subscriptions)
@@ -67,29 +66,35 @@ class Tables:
             shelf.keys[new.key] = new.id
         if new.dedup is not None:
             shelf.dedups[new.model, new.dedup] = row
-        self._wait(row, now)
-        return row
+        lane = self._lane(new)
+        mine = shelf.tallies.get(lane)
+        if mine is None:
+            mine = shelf.tallies[lane] = Tally()
+        lane.tally.counts["queued"] += 1
+        mine.counts["queued"] += 1
+        self._wait(row, lane, mine, now)
+        self.changed(row)
 
     def start(self, row: Row, worker: str, now: int) -> None:
         """Begin the next attempt of a queued job."""
-        self._leave(row)
+        lane, mine = self._place(row)
+        self._leave(row, lane, mine)
         assert row.tag is not None
-        model = self.models[row.new.model]
-        if row.tag > model.virtual_time:
-            model.virtual_time = row.tag
-        row.status = "running"
+        if row.tag > lane.line.virtual_time:
+            lane.line.virtual_time = row.tag
+        self._set_status(row, "running", lane, mine)
         row.attempt += 1
         row.revision = row.running_revision = row.revision + 1
         row.worker, row.started_at, row.renewals, row.move_id = worker, now, 0, None
         self.running[row.n] = row
-        self._count(row, "running", 1)
         self.changed(row)
 
     def queue_again(
         self, row: Row, now: int, *, ending: str, error: JobError | None, not_before: int | None, keeps_tag: bool
     ) -> None:
         """End the running attempt with another to follow; `ending` says how it ended."""
-        self._stop(row)
+        lane, mine = self._place(row)
+        del self.running[row.n]
         history = row.the_history
         if not history.statuses:
             history.statuses.append(queued_event(row))
@@ -98,27 +103,29 @@ class Tables:
         if row.move_id is not None:
             history.moves.append((row.attempt, row.move_id))
             row.move_id = None
-        row.status, row.worker, row.not_before = "queued", None, not_before
+        self._set_status(row, "queued", lane, mine)
+        row.worker, row.not_before = None, not_before
         row.revision += 1
         history.statuses.append(StatusEvent(id=row.revision, attempt=row.attempt, at=now, status="queued", error=error))
         if not keeps_tag:
             row.tag = None
-        self._wait(row, now)
+        self._wait(row, lane, mine, now)
         self.changed(row)
 
     def end(self, row: Row, status: Status, now: int, *, error: JobError | None = None, ending: str = "") -> None:
         """Move a queued or running job into a terminal status, with its owed event."""
+        lane, mine = self._place(row)
         if row.status == "running":
-            self._stop(row)
+            del self.running[row.n]
             row.ending = ending or status
         else:
-            self._leave(row)
-        row.status, row.error, row.finished_at = status, error, now
+            self._leave(row, lane, mine)
+        self._set_status(row, status, lane, mine)
+        row.error, row.finished_at = error, now
         row.revision += 1
         row.forget_at = now + row.new.retention_record
         if row.history is not None:
             row.history.checkpoint = None
-        self._count(row, status, 1)
         if row.subscriptions:
             self.owe(row, row.subscriptions)
         self.retain(row)
@@ -138,58 +145,62 @@ class Tables:
             if first is None or first[0] > now or self.guard.is_paused():
                 return
             model.delayed.remove(first)
-            self._make_ready(first[2], model)
+            self._make_ready(first[2], model.lanes[first[2].new.queue])
 
-    def _wait(self, row: Row, now: int) -> None:
+    def _wait(self, row: Row, lane: Lane, mine: Tally, now: int) -> None:
         new = row.new
-        model = self.models.get(new.model)
-        if model is None:
-            model = self.models[new.model] = ModelLine()
-        if row.tag is None and row.not_before is not None and row.not_before > now:
-            model.delayed.add((row.not_before, row.n, row))
-        else:
-            self._make_ready(row, model)
+        lane.wait(row)
+        mine.queued_bytes += len(new.input)
         if new.expire_at is not None:
             self.expiring.add((new.expire_at, row.n, row))
-        for tally in self._tallies(row):
-            tally.wait(row)
-        queue = self.queue(new.queue)
-        queue.queued_jobs += 1
-        queue.queued_bytes += len(new.input)
-        self.shelves[new.owner].queued_jobs += 1
+        if row.tag is None and row.not_before is not None and row.not_before > now:
+            lane.line.delayed.add((row.not_before, row.n, row))
+        else:
+            self._make_ready(row, lane)
 
-    def _make_ready(self, row: Row, model: ModelLine) -> None:
-        new = row.new
+    def _make_ready(self, row: Row, lane: Lane) -> None:
         tag = row.tag
         if tag is None:
-            tag = row.tag = model.draw_tag(new.owner, new.priority)
-        lane = model.lanes.get(new.queue)
-        if lane is None:
-            lane = model.lanes[new.queue] = Lane(new.queue, self.queue(new.queue))
+            tag = row.tag = lane.line.draw_tag(row.new.owner, row.new.priority)
         lane.add(row, tag)
-        self.solo_waiting += row.is_solo
+        if row.is_solo:
+            self.solo_waiting += 1
 
-    def _leave(self, row: Row) -> None:
+    def _leave(self, row: Row, lane: Lane, mine: Tally) -> None:
         new = row.new
-        model = self.models[new.model]
-        if row.tag is None:
-            assert row.not_before is not None
-            model.delayed.remove((row.not_before, row.n, row))
-        else:
-            model.lanes[new.queue].remove(row, row.tag)
-            self.solo_waiting -= row.is_solo
+        lane.leave(row)
+        mine.queued_bytes -= len(new.input)
         if new.expire_at is not None:
             self.expiring.remove((new.expire_at, row.n, row))
-        for tally in self._tallies(row):
-            tally.leave(row)
-        queue = self.queues[new.queue]
-        queue.queued_jobs -= 1
-        queue.queued_bytes -= len(new.input)
-        self.shelves[new.owner].queued_jobs -= 1
+        if row.tag is None:
+            assert row.not_before is not None
+            lane.line.delayed.remove((row.not_before, row.n, row))
+        else:
+            lane.remove(row, row.tag)
+            if row.is_solo:
+                self.solo_waiting -= 1
 
-    def _stop(self, row: Row) -> None:
-        del self.running[row.n]
-        self._count(row, "running", -1)
+    def _set_status(self, row: Row, status: Status, lane: Lane, mine: Tally) -> None:
+        for counts in (lane.tally.counts, mine.counts):
+            counts[row.status] -= 1
+            counts[status] += 1
+        row.status = status
+
+    def _place(self, row: Row) -> tuple[Lane, Tally]:
+        """Return where a job is counted: its lane, and its owner's tally of that lane."""
+        new = row.new
+        lane = self.models[new.model].lanes[new.queue]
+        return lane, self.shelves[new.owner].tallies[lane]
+
+    def _lane(self, new: NewJob) -> Lane:
+        """Return the lane of a new job, made when first needed."""
+        line = self.models.get(new.model)
+        if line is None:
+            line = self.models[new.model] = ModelLine()
+        lane = line.lanes.get(new.queue)
+        if lane is None:
+            lane = line.lanes[new.queue] = Lane(new.queue, new.model, self.queue(new.queue), line)
+        return lane
 
     # Keeping and forgetting
 
@@ -215,7 +226,9 @@ class Tables:
         """Leave only a tombstone of an ended job."""
         new = row.new
         self.release(row)
-        self._count(row, row.status, -1)
+        lane, mine = self._place(row)
+        lane.tally.counts[row.status] -= 1
+        mine.counts[row.status] -= 1
         shelf = self.shelves[new.owner]
         del shelf.rows[new.id]
         shelf.ids.remove(new.id)
@@ -225,9 +238,8 @@ class Tables:
         stone = Tombstone(new.owner, new.id, row.n, new.fingerprint, key, new.key_until)
         shelf.tombstones[new.id] = stone
         self.tombstones.add((now, row.n, stone))
-        tally = shelf.tallies[new.queue, new.model]
-        if tally.is_empty:
-            del shelf.tallies[new.queue, new.model]
+        if mine.is_empty:
+            del shelf.tallies[lane]
         self.changed(row)
 
     def forget_tombstone(self, stone: Tombstone) -> None:
@@ -238,20 +250,3 @@ class Tables:
             del shelf.keys[stone.key]
         if shelf.is_empty:
             del self.shelves[stone.owner]
-
-    # Counting
-
-    def _count(self, row: Row, status: Status, change: int) -> None:
-        for tally in self._tallies(row):
-            tally.counts[status] += change
-
-    def _tallies(self, row: Row) -> tuple[Tally, Tally]:
-        """Return the owner's tally and the tally of all, made when first needed."""
-        place = (row.new.queue, row.new.model)
-        of_owner = self.shelves[row.new.owner].tallies
-        mine, all_ = of_owner.get(place), self.tallies.get(place)
-        if mine is None:
-            mine = of_owner[place] = Tally()
-        if all_ is None:
-            all_ = self.tallies[place] = Tally()
-        return mine, all_
