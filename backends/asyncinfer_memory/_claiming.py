@@ -6,7 +6,7 @@ from collections.abc import Iterator, Sequence
 
 from asyncinfer.abc import Claim, ClaimRequest, Claims, ModelRoom
 from asyncinfer_memory._endings import expire_row, has_expired
-from asyncinfer_memory._lanes import ModelLine
+from asyncinfer_memory._lanes import Lane, ModelLine
 from asyncinfer_memory._rows import Entry, Row
 from asyncinfer_memory._tables import Tables
 
@@ -29,7 +29,7 @@ def claim_all(tables: Tables, requests: Sequence[ClaimRequest], now: int) -> lis
         answers.append(
             Claims(
                 claims=[claim] if chosen is request else [],
-                is_solo_waiting=_is_solo_waiting(tables, request),
+                is_solo_waiting=_is_solo_waiting(tables, request, now),
                 next_at=_next_at(tables, request, now),
             )
         )
@@ -68,7 +68,7 @@ class _Claiming:
             turns = [turn for turn in turns if self._serve(turn)]
         return Claims(
             claims=self._claims,
-            is_solo_waiting=_is_solo_waiting(tables, request),
+            is_solo_waiting=_is_solo_waiting(tables, request, now),
             next_at=_next_at(tables, request, now),
         )
 
@@ -127,10 +127,18 @@ def _claim_solo(tables: Tables, request: ClaimRequest, now: int) -> Claim | None
         return None
     for room, model in _models(tables, request):
         for lane in model.lanes.values():
-            while room.room > 0 and not lane.state.is_paused and (first := lane.solo.first) is not None:
-                if not has_expired(tables, first[2], now):
-                    return _start(tables, first[2], request, now, 0)
-                expire_row(tables, first[2], now)
+            head = _solo_head(tables, lane, now) if room.room > 0 else None
+            if head is not None:
+                return _start(tables, head, request, now, 0)
+    return None
+
+
+def _solo_head(tables: Tables, lane: Lane, now: int) -> Row | None:
+    """Return the first last chance that may run, ending those before it that have expired."""
+    while not lane.state.is_paused and (first := lane.solo.first) is not None:
+        if not has_expired(tables, first[2], now):
+            return first[2]
+        expire_row(tables, first[2], now)
     return None
 
 
@@ -169,11 +177,11 @@ def _models(tables: Tables, request: ClaimRequest) -> Iterator[tuple[ModelRoom, 
             yield room, model
 
 
-def _is_solo_waiting(tables: Tables, request: ClaimRequest) -> bool:
+def _is_solo_waiting(tables: Tables, request: ClaimRequest, now: int) -> bool:
     if not tables.solo_waiting or request.is_isolated:
         return False
     return any(
-        lane.solo and not lane.state.is_paused
+        _solo_head(tables, lane, now) is not None
         for room, model in _models(tables, request)
         if room.limit is None or room.limit > 0
         for lane in model.lanes.values()
