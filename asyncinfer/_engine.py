@@ -91,6 +91,7 @@ class Engine:
             cancel_grace=options.cancel_grace,
             jobs=jobs,
             on_claimed=self._claimed,
+            on_moved=self._moved,
         )
         self.heartbeat = Heartbeat(
             store, clock, self.worker, self.finisher, worker_id=self.worker_id, lease=options.lease

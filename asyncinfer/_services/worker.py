@@ -43,6 +43,7 @@ class Worker:
         cancel_grace: float,
         jobs: Slots,
         on_claimed: Callable[[JobKey], None],
+        on_moved: Callable[[Sequence[JobKey]], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -54,6 +55,7 @@ class Worker:
         self._lease = lease
         self._cancel_grace = cancel_grace
         self._on_claimed = on_claimed
+        self._on_moved = on_moved
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
@@ -168,6 +170,8 @@ class Worker:
             if answer.next_at is not None and (next_at is None or answer.next_at < next_at):
                 next_at = answer.next_at
             count += len(answer.claims)
+            if answer.ended:
+                self._on_moved(answer.ended)
             for group in _groups(answer.claims):
                 self._start(group)
         return count, next_at
@@ -198,7 +202,10 @@ class Worker:
     async def _run(self, pool: Pool, entry: PoolModel, call: Call, attempts: Sequence[RunningAttempt]) -> None:
         outcomes: Sequence[Outcome]
         try:
-            outcomes = await pool.executor.run(call)
+            if all(attempt.stop_reason is not None for attempt in attempts):
+                outcomes = [Outcome("canceled")] * len(attempts)  # stopped between its claim and this task's first step
+            else:
+                outcomes = await pool.executor.run(call)
         except asyncio.CancelledError:
             outcomes = [Outcome("canceled")] * len(attempts)
         except Exception as error:  # an executor's own defect must not lose the job

@@ -121,6 +121,8 @@ class Claims(Struct, frozen=True):
     """A solo job could not be claimed because the worker was not idle: run dry, then ask again."""
     next_at: int | None = None
     """When the next delayed job of these models becomes ready."""
+    ended: Sequence[JobKey] = ()
+    """Heads that this claim ended instead: expired, or undecodable."""
 
 
 class Lease(Struct, frozen=True, gc=False):
