@@ -36,7 +36,7 @@ def check_annotation(annotation: Any, where: str) -> None:
         if isinstance(node, inspect.CustomType) and not has_hook(node.cls):
             raise InvalidModel(
                 f"{where}: the type {_shown(node.cls)} has no codec; write a Struct, a dataclass, a TypedDict,"
-                " a pydantic model, a numpy array or a builtin"
+                " a pydantic model, a numpy array, a builtin, or Any"
             )
         if isinstance(node, inspect.DictType):
             _check_key(node.key_type, where)

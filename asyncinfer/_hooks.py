@@ -48,7 +48,7 @@ def encode_hook(value: Any) -> Any:
     pydantic = _loaded("pydantic", "BaseModel")
     if pydantic is not None:
         if isinstance(value, pydantic.BaseModel):
-            return value.model_dump(by_alias=True)
+            return _dump(value)
         if type(value).__module__ == "pydantic.networks":
             return str(value)
     raise TypeError(f"a value of type {_name(type(value))} cannot be encoded")
@@ -255,6 +255,13 @@ def _tensor_converter(torch: Any, *, from_json: bool) -> Converter:
     return convert
 
 
+def _dump(value: Any) -> Any:
+    try:
+        return value.model_dump(by_alias=True)
+    except Exception as exc:  # a model's own serializers may raise anything
+        raise TypeError(f"a {_name(type(value))} cannot be dumped: {exc}") from exc
+
+
 def _pydantic_converter(pydantic: Any, model: Any) -> Converter:
     def convert(value: Any) -> Any:
         try:
@@ -262,6 +269,8 @@ def _pydantic_converter(pydantic: Any, model: Any) -> Converter:
         except pydantic.ValidationError as exc:
             first = exc.errors(include_url=False, include_input=False, include_context=False)[0]
             raise HookError(_uncapitalized(first["msg"]), _dotted(first["loc"])) from None
+        except Exception as exc:  # a model's own validators may raise anything
+            raise HookError(f"its validation raised {type(exc).__qualname__}: {exc}") from exc
 
     return convert
 

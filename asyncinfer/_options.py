@@ -9,7 +9,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, cast
 
 from msgspec import Struct
 
@@ -35,9 +35,9 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Jobs in one call, 1 to 10,000."""
     max_cost: int | None = None
     """The sum of the jobs' costs in one call; a single job above it runs alone."""
-    cost: Callable[..., int] | None = None
+    cost: Callable[[Any], int] | None = None  # Any: the item of the model that takes this
     """Called with the item at submit; returns its cost, at least 1 (its length in tokens, say)."""
-    key: Callable[..., str] | None = None
+    key: Callable[[Any], str] | None = None  # Any: as above
     """Called with the item at submit; only jobs with equal keys share a batch."""
     buckets: tuple[int, ...] = ()
     """Ascending upper bounds of cost: only jobs of one bucket share a batch, which saves padding."""

@@ -87,7 +87,8 @@ def _of_class(target: type, name: str, *, has_batch: bool) -> Signature:
     batch = _as_batch(_read(*_method(target, "predict_batch", name)), name)
     if single is None:
         return batch
-    if len(single.parameters) != 1 or single.parameters[0].annotation != batch.parameters[0].annotation:
+    only = single.parameters[0] if len(single.parameters) == 1 else None
+    if only is None or only.is_keyword_only or only.annotation != batch.parameters[0].annotation:
         raise InvalidModel(f"model {name}: beside predict_batch(items: list[Item]), write predict(self, item: Item)")
     return Signature(method="predict_batch", parameters=single.parameters, result=batch.result, is_async=batch.is_async)
 
