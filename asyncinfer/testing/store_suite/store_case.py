@@ -62,3 +62,9 @@ def shared(store: JobStore) -> None:
     """Skip the test unless several may open the store at once."""
     if not store.features.is_shared:
         pytest.skip("StoreFeatures.is_shared is False: one process holds it alone")
+
+
+def death_proving(store: JobStore) -> None:
+    """Skip the test unless the store can prove that a worker is dead."""
+    if not store.features.proves_death:
+        pytest.skip("StoreFeatures.proves_death is False: a lost worker is known by its lease alone")
