@@ -13,27 +13,29 @@ from asyncinfer_memory._tables import Tables
 
 def claim_all(tables: Tables, requests: Sequence[ClaimRequest], now: int) -> list[Claims]:
     """Serve the requests in order, but a solo job first: it needs a worker that got nothing else."""
-    alone: dict[str, tuple[ClaimRequest, Claim]] = {}
+    for request in requests:
+        for _, model in _models(tables, request):
+            if model.delayed:
+                tables.promote(model, now)
+    alone: dict[str, tuple[int, Claim]] = {}
     if tables.solo_waiting:
-        for request in requests:
+        for at, request in enumerate(requests):
             if request.is_idle and not request.is_isolated and request.worker not in alone:
                 claim = _claim_solo(tables, request, now)
                 if claim is not None:
-                    alone[request.worker] = (request, claim)
+                    alone[request.worker] = (at, claim)
     answers: list[Claims] = []
-    for request in requests:
-        if request.worker not in alone:
-            answers.append(_Claiming(tables, request, now).answer())
-            continue
-        chosen, claim = alone[request.worker]
-        answers.append(
-            Claims(
-                claims=[claim] if chosen is request else [],
-                is_solo_waiting=_is_solo_waiting(tables, request, now),
-                next_at=_next_at(tables, request, now),
-            )
-        )
+    for at, request in enumerate(requests):
+        if request.worker in alone:
+            chosen, claim = alone[request.worker]
+            answers.append(_answer(tables, request, [claim] if chosen == at else [], now))
+        else:
+            answers.append(_answer(tables, request, _Claiming(tables, request, now).claims(), now))
     return answers
+
+
+def _answer(tables: Tables, request: ClaimRequest, claims: Sequence[Claim], now: int) -> Claims:
+    return Claims(claims, _is_solo_waiting(tables, request, now), _next_at(tables, request, now))
 
 
 class _Turn:
@@ -58,19 +60,12 @@ class _Claiming:
         self._claims: list[Claim] = []
         self._groups = 0
 
-    def answer(self) -> Claims:
-        tables, request, now = self._tables, self._request, self._now
+    def claims(self) -> list[Claim]:
+        tables, request = self._tables, self._request
         turns = [_Turn(room, model) for room, model in _models(tables, request) if room.room > 0]
-        for turn in turns:
-            if turn.model.delayed:
-                tables.promote(turn.model, now)
         while turns:
             turns = [turn for turn in turns if self._serve(turn)]
-        return Claims(
-            claims=self._claims,
-            is_solo_waiting=_is_solo_waiting(tables, request, now),
-            next_at=_next_at(tables, request, now),
-        )
+        return self._claims
 
     def _serve(self, turn: _Turn) -> bool:
         """Claim one head with its batch; tell whether the model's next turn may bring more."""

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from asyncinfer.abc import Inserted, Limits, NewJob, Subscription
+from asyncinfer_memory._faults import fault_of
 from asyncinfer_memory._rows import Row
 from asyncinfer_memory._shelves import Shelf
 from asyncinfer_memory._tables import Tables
@@ -23,35 +24,6 @@ def insert_one(tables: Tables, new: NewJob, limits: Limits, now: int) -> Inserte
         return Inserted("full", new.id, limit=limit)
     tables.insert(new, now)
     return Inserted("inserted", new.id)
-
-
-def fault_of(new: NewJob) -> str:
-    """Say what no store could keep: text that is not Unicode, a priority out of range. Empty when all is well."""
-    if not 0 <= new.priority <= 9:
-        return f"priority: expected 0 to 9, got {new.priority}"
-    if not new.id:
-        return "id: expected a text that is not empty"
-    # One look at what nearly every job has; a flag of the string, not a scan.
-    plain = new.id.isascii() and new.owner.isascii() and new.model.isascii() and new.queue.isascii()
-    if plain and new.key is None and not new.batch_key and not new.labels and not new.subscriptions:
-        texts: tuple[str | None, ...] = (new.retry_of, new.traceparent, new.limit_key, new.group_id, new.parent_id)
-        if texts == _NO_TEXTS and new.input_ref is None and new.content_type.isascii():
-            return ""
-    return _text_fault_of(new)
-
-
-def _text_fault_of(new: NewJob) -> str:
-    texts: list[tuple[str, str | None]] = [(name, getattr(new, name)) for name in _TEXT_FIELDS]
-    texts += [(f"labels[{label!r}]", text) for label, value in new.labels.items() for text in (label, value)]
-    texts += [
-        (f"subscriptions[{at}]", text)
-        for at, subscription in enumerate(new.subscriptions)
-        for text in (subscription.target, subscription.secret, *subscription.events)
-    ]
-    for name, text in texts:
-        if text is not None and not text.isascii() and any("\ud800" <= letter <= "\udfff" for letter in text):
-            return f"{name}: holds a lone surrogate, which is no Unicode text"
-    return ""
 
 
 def _answered_before(tables: Tables, shelf: Shelf, new: NewJob, now: int) -> Inserted | None:
@@ -115,21 +87,3 @@ def _limit_reached(tables: Tables, shelf: Shelf | None, new: NewJob, limits: Lim
     if quota is not None and (0 if shelf is None else shelf.queued_jobs) >= quota:
         return "owner_queued_jobs"
     return ""
-
-
-_NO_TEXTS = (None,) * 5
-_TEXT_FIELDS = (
-    "owner",
-    "id",
-    "model",
-    "queue",
-    "input_ref",
-    "content_type",
-    "key",
-    "batch_key",
-    "retry_of",
-    "traceparent",
-    "limit_key",
-    "group_id",
-    "parent_id",
-)

@@ -76,14 +76,13 @@ class Lane:
         self.tally.queued_bytes -= size
 
     def oldest_queued_at(self, owner: str | None) -> int | None:
-        """Return when the oldest queued job was accepted, of one owner or of all."""
+        """Return when the queued job that came first was accepted, of one owner or of all."""
         fresh = (row for row in self._fresh.values() if owner is None or row.new.owner == owner)
-        returned = (row.created_at for row in self._returned.values() if owner is None or row.new.owner == owner)
-        oldest = min(returned, default=None)
-        first = next(fresh, None)
-        if first is None or (oldest is not None and oldest < first.created_at):
-            return oldest
-        return first.created_at
+        returned = (row for row in self._returned.values() if owner is None or row.new.owner == owner)
+        candidates = [
+            row for row in (next(fresh, None), min(returned, key=_number_of, default=None)) if row is not None
+        ]
+        return min(candidates, key=_number_of).created_at if candidates else None
 
     def add(self, row: Row, tag: float) -> None:
         """Put a ready job into its line."""
@@ -123,3 +122,7 @@ class Lane:
         if line is None:
             line = self.by_batch_key[key] = SortedChunks()
         line.add(entry)
+
+
+def _number_of(row: Row) -> int:
+    return row.n
