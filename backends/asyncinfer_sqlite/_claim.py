@@ -1,0 +1,212 @@
+"""Choosing what to run next: between models a head each in turn, within a model the smallest tag."""
+
+from __future__ import annotations
+
+from collections.abc import Iterator, Sequence
+
+from asyncinfer import lifecycle
+from asyncinfer.abc import Claim, ClaimRequest, Claims, ModelRoom
+from asyncinfer_sqlite._heads import SQL, Head, Heads, Line, lines_of, mates, promote
+from asyncinfer_sqlite._rows import INLINE_BYTES
+from asyncinfer_sqlite._transaction import Transaction, as_list
+
+_READ_AHEAD = 256
+
+
+def look(tx: Transaction, requests: Sequence[ClaimRequest]) -> list[Claims] | None:
+    """Answer claims that would find nothing, without the write lock; None when a claim must be made."""
+    answers: list[Claims] = []
+    for request in requests:
+        for room in request.models:
+            for line in lines_of(tx.connection, room.model):
+                if _may_find(tx, request, line):
+                    return None
+        answers.append(_answer(tx, request, []))
+    return answers
+
+
+def claim(tx: Transaction, requests: Sequence[ClaimRequest]) -> list[Claims]:
+    """Serve the requests in order, but a solo job first: it needs a worker that got nothing else."""
+    for worker in {request.worker for request in requests}:
+        tx.execute(SQL["tie_worker"], (worker, tx.lock))
+    alone: dict[str, tuple[ClaimRequest, Claim]] = {}
+    for request in requests:
+        if request.is_idle and not request.is_isolated and request.worker not in alone:
+            claimed = _claim_solo(tx, request)
+            if claimed is not None:
+                alone[request.worker] = (request, claimed)
+    answers: list[Claims] = []
+    for request in requests:
+        if request.worker not in alone:
+            answers.append(_Claiming(tx, request).answer())
+            continue
+        chosen, claimed = alone[request.worker]
+        answers.append(_answer(tx, request, [claimed] if chosen is request else []))
+    return answers
+
+
+class _Turn:
+    """One model's part in a claim."""
+
+    def __init__(self, tx: Transaction, room: ModelRoom, request: ClaimRequest) -> None:
+        self.room = room
+        self.spare = room.room
+        ahead = max(1, min(room.room, request.slots * max(1, room.batch_size), _READ_AHEAD))
+        lines = [line for line in lines_of(tx.connection, room.model)]
+        promote(tx, room.model, lines)
+        self.heads = [
+            Heads(tx, SQL[place], (line.number,), ahead)
+            for line in lines
+            if not line.is_paused
+            for place in (("ready", "solo") if request.is_isolated else ("ready",))
+        ]
+
+    def head(self, taken: set[int]) -> Head | None:
+        """Return the first of all lines that may run."""
+        firsts = [head for heads in self.heads if (head := heads.first(taken)) is not None]
+        if len(firsts) > 1:
+            firsts.sort(key=_place_of)
+        return firsts[0] if firsts else None
+
+
+class _Claiming:
+    """One request being served."""
+
+    def __init__(self, tx: Transaction, request: ClaimRequest) -> None:
+        self._tx = tx
+        self._request = request
+        self._slots = request.slots
+        self._taken: set[int] = set()
+        self._claims: list[Claim] = []
+        self._groups = 0
+
+    def answer(self) -> Claims:
+        request = self._request
+        turns = [_Turn(self._tx, room, request) for room in request.models if room.room > 0]
+        while turns:
+            turns = [turn for turn in turns if self._serve(turn)]
+        _begin(self._tx, request, self._taken)
+        return _answer(self._tx, request, self._claims)
+
+    def _serve(self, turn: _Turn) -> bool:
+        """Claim one head with its batch; tell whether the model's next turn may bring more."""
+        if self._slots <= 0:
+            return False
+        head = turn.head(self._taken)
+        if head is None:
+            return False
+        batch = self._batch(turn, head)
+        for each in batch:
+            self._taken.add(each.row.n)
+            self._claims.append(_claim_of(self._tx, each, self._request, turn.room.model, self._groups))
+        self._groups += 1
+        self._slots -= 1
+        turn.spare -= len(batch)
+        return turn.spare > 0
+
+    def _batch(self, turn: _Turn, head: Head) -> list[Head]:
+        """Return the head and those that join it: of its line and batch key, in order, until size or cost is reached."""
+        size = min(turn.room.batch_size, turn.spare)
+        batch = [head]
+        if size <= 1 or head.row.place == "solo":
+            return batch
+        cost = head.fixed.cost
+        for mate in mates(self._tx, head, 2 * size):
+            cost += mate.fixed.cost
+            if len(batch) == size or (turn.room.batch_cost is not None and cost > turn.room.batch_cost):
+                break
+            if mate.row.n not in self._taken:
+                batch.append(mate)
+        return batch
+
+
+def _claim_solo(tx: Transaction, request: ClaimRequest) -> Claim | None:
+    if request.slots <= 0:
+        return None
+    for room in request.models:
+        for line in lines_of(tx.connection, room.model):
+            if room.room > 0 and not line.is_paused:
+                head = Heads(tx, SQL["solo"], (line.number,), 1).first(set())
+                if head is not None:
+                    claimed = _claim_of(tx, head, request, room.model, 0)
+                    _begin(tx, request, {head.row.n})
+                    return claimed
+    return None
+
+
+def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, group: int) -> Claim:
+    row, fixed = head.row, head.fixed
+    tx.advance(model, row.tag)
+    tx.count(row.owner, row.line, "queued", "running", row.input_bytes)
+    input_ = head.input
+    if input_ is None:
+        input_ = tx.execute(SQL["input"], (row.n,)).fetchone()[0] if row.input_bytes >= INLINE_BYTES else b""
+    checkpoint = tx.execute(SQL["checkpoint"], (row.n,)).fetchone() if row.attempt else None
+    return Claim(
+        owner=row.owner,
+        id=row.id,
+        attempt=row.attempt + 1,
+        model=model,
+        queue=tx.lines.names(tx.connection, row.line)[1],
+        input=input_,
+        content_type=fixed.content_type,
+        group=group,
+        is_solo=lifecycle.is_last_chance(crashes=row.crashes, crash_budget=fixed.crash_budget),
+        traceparent=fixed.traceparent,
+        checkpoint=None if checkpoint is None else checkpoint[0],
+        failures=row.failures,
+        crashes=row.crashes,
+        max_attempts=fixed.max_attempts,
+        crash_budget=fixed.crash_budget,
+        backoff=fixed.backoff,
+        time_limit=fixed.time_limit,
+        deadline=fixed.deadline,
+        created_at=head.created_at,
+        claimed_at=tx.now,
+        metadata=fixed.metadata,
+        ref=row.n,
+    )
+
+
+def _begin(tx: Transaction, request: ClaimRequest, numbers: set[int]) -> None:
+    if not numbers:
+        return
+    changed = tx.execute(SQL["begin"], (request.worker, tx.now, as_list(numbers))).rowcount
+    if changed != len(numbers):
+        raise RuntimeError(f"a claim began {changed} jobs where {len(numbers)} were queued")
+
+
+def _answer(tx: Transaction, request: ClaimRequest, claims: list[Claim]) -> Claims:
+    lines = [line for room in request.models for line in lines_of(tx.connection, room.model)]
+    firsts = [
+        first for line in lines if (first := tx.execute(SQL["next_delayed"], (line.number,)).fetchone()[0]) is not None
+    ]
+    return Claims(
+        claims=claims,
+        is_solo_waiting=not request.is_isolated and any(_is_solo_waiting(tx, request)),
+        next_at=max(min(firsts), tx.now + tx.paused_for) if firsts else None,
+    )
+
+
+def _is_solo_waiting(tx: Transaction, request: ClaimRequest) -> Iterator[bool]:
+    for room in request.models:
+        if room.limit is None or room.limit > 0:
+            for line in lines_of(tx.connection, room.model):
+                if not line.is_paused:
+                    yield bool(tx.execute(SQL["has_solo"], (line.number,)).fetchone()[0])
+
+
+def _may_find(tx: Transaction, request: ClaimRequest, line: Line) -> bool:
+    first = tx.execute(SQL["next_delayed"], (line.number,)).fetchone()[0]
+    if first is not None and first <= tx.now and not tx.paused_for:
+        return True
+    if line.is_paused:
+        return False
+    if tx.execute(SQL["has_ready"], (line.number,)).fetchone()[0]:
+        return True
+    takes_solo = request.is_idle or request.is_isolated
+    return takes_solo and bool(tx.execute(SQL["has_solo"], (line.number,)).fetchone()[0])
+
+
+def _place_of(head: Head) -> tuple[float, int]:
+    return head.place

@@ -1,0 +1,233 @@
+"""The two moves that end an attempt: into a terminal status with its owed event, or back to the queue."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable, Sequence
+from typing import Protocol
+
+import msgspec
+from msgspec import Struct
+
+from asyncinfer import lifecycle
+from asyncinfer.abc import JobError, Status, Subscription
+from asyncinfer_sqlite._rows import INLINE_BYTES, Fixed, error_blob, fixed_or_default
+from asyncinfer_sqlite._sql import load
+from asyncinfer_sqlite._transaction import Transaction, as_list
+
+_SQL = load("moves")
+_ATTEMPTS_KEPT = 1_000
+"""Two status events each: a job that is given back for ever must not grow for ever."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode_subscription = msgspec.msgpack.Decoder(Subscription).decode
+
+
+class MoveRow(Struct):
+    """What the moves decide by. Changed in place, so that a later item of the same batch sees an earlier one's move."""
+
+    n: int
+    owner: str
+    id: str
+    line: int
+    status: Status
+    place: str | None
+    revision: int
+    attempt: int
+    failures: int
+    crashes: int
+    renewals: int
+    tag: float
+    started_at: int | None
+    cancel_requested_at: int | None
+    worker: str | None
+    is_subscribed: int
+    input_bytes: int
+    move_id: bytes | None
+    expire_at: int | None
+    fixed_blob: bytes
+
+    @property
+    def fixed(self) -> Fixed:
+        return fixed_or_default(self.fixed_blob)
+
+
+class Named(Protocol):
+    """Whatever names a job, perhaps with its row number as `ref`."""
+
+    @property
+    def owner(self) -> str: ...
+    @property
+    def id(self) -> str: ...
+
+
+class Ending(Struct, gc=False):
+    """A job about to end."""
+
+    row: MoveRow
+    status: Status
+    error: JobError | None = None
+    result: bytes | None = None
+    move_id: bytes | None = None
+    how: str | None = None
+    """How its newest attempt ended, where the status does not say it."""
+    failures: int = 0
+    crashes: int = 0
+    """What this move charges."""
+
+
+class Return(Struct, gc=False):
+    """A running job about to be queued again."""
+
+    row: MoveRow
+    how: str
+    error: JobError | None = None
+    move_id: bytes | None = None
+    not_before: int | None = None
+    keeps_tag: bool = True
+    failures: int = 0
+    crashes: int = 0
+
+
+def rows_of(tx: Transaction, numbers: Iterable[int]) -> dict[int, MoveRow]:
+    """Return jobs by row number; unknown ones are missing."""
+    return {row[0]: MoveRow(*row) for row in tx.all(_SQL["rows"], (as_list(numbers),))}
+
+
+def rows_named(tx: Transaction, names: Sequence[Named]) -> list[MoveRow | None]:
+    """Return each named job, or None. The same job is the same object."""
+    numbers = [_number(tx, name) for name in names]
+    rows = rows_of(tx, {n for n in numbers if n is not None})
+    found: list[MoveRow | None] = []
+    for name, n in zip(names, numbers, strict=True):
+        row = None if n is None else rows.get(n)
+        # A row number that came from elsewhere names nothing.
+        found.append(row if row is not None and row.id == name.id and row.owner == name.owner else None)
+    return found
+
+
+def _number(tx: Transaction, name: Named) -> int | None:
+    ref = getattr(name, "ref", None)
+    if isinstance(ref, int):
+        return ref
+    row = tx.execute(_SQL["number"], (name.owner, name.id)).fetchone()
+    return None if row is None else row[0]
+
+
+def holds(row: MoveRow | None, attempt: int) -> bool:
+    """Tell whether the fence (running, attempt) holds."""
+    return row is not None and row.status == "running" and row.attempt == attempt
+
+
+def was_done(tx: Transaction, row: MoveRow | None, attempt: int, move_id: bytes) -> bool:
+    """Tell whether the same write has already ended this attempt."""
+    if row is None:
+        return False
+    if row.attempt == attempt and row.status != "queued":
+        return row.move_id == move_id
+    found = tx.execute(_SQL["earlier_move"], (row.n, attempt)).fetchone()
+    return found is not None and found[0] == move_id
+
+
+def end(tx: Transaction, endings: Sequence[Ending]) -> None:
+    """Move jobs into terminal statuses: result, error, counters and owed events in one step."""
+    if not endings:
+        return
+    changed = tx.write(_SQL["end"], [_end_values(tx, ending) for ending in endings])
+    _expect(changed, len(endings))
+    tx.write(
+        _SQL["keep_result"],
+        [(each.row.n, each.result) for each in endings if each.result is not None and len(each.result) >= INLINE_BYTES],
+    )
+    tx.execute(_SQL["drop_checkpoints"], (as_list(each.row.n for each in endings),))
+    for ending in endings:
+        row = ending.row
+        tx.count(row.owner, row.line, row.status, ending.status, row.input_bytes)
+        row.status, row.place, row.move_id = ending.status, None, ending.move_id
+        row.revision += 1
+        row.failures += ending.failures
+        row.crashes += ending.crashes
+        if row.is_subscribed:
+            owe(tx, row, tx.now, subscriptions_of(tx, row.n))
+
+
+def _end_values(tx: Transaction, ending: Ending) -> tuple[object, ...]:
+    row, result, fixed = ending.row, ending.result, ending.row.fixed
+    size = None if result is None else len(result)
+    keep = fixed.retention_record if size is None else min(fixed.retention_result, fixed.retention_record)
+    return (
+        row.n,
+        row.status,
+        row.attempt,
+        ending.status,
+        row.failures + ending.failures,
+        row.crashes + ending.crashes,
+        tx.now,
+        tx.now + keep,
+        size,
+        result if size is not None and size < INLINE_BYTES else None,
+        error_blob(ending.error),
+        ending.move_id,
+        ending.how or (ending.status if row.status == "running" else None),
+    )
+
+
+def owe(tx: Transaction, row: MoveRow, at: int, subscriptions: Sequence[Subscription]) -> None:
+    """Write the owed event of a terminal job for these subscriptions."""
+    blob = _encode(tuple(subscriptions))
+    tx.write(_SQL["owe"], [(row.n, row.owner, row.id, row.status, at, row.revision, at, blob)])
+
+
+def subscriptions_of(tx: Transaction, n: int) -> list[Subscription]:
+    """Return who must hear of a job's ending."""
+    return [_decode_subscription(row[0]) for row in tx.all(_SQL["subscriptions"], (n,))]
+
+
+def queue_again(tx: Transaction, returns: Sequence[Return]) -> None:
+    """Move running jobs back to the queue, keeping what their attempt left."""
+    if not returns:
+        return
+    tx.write(_SQL["keep_attempt"], [_attempt_values(tx, each) for each in returns])
+    _expect(tx.write(_SQL["queue_again"], [_return_values(tx, each) for each in returns]), len(returns))
+    for each in returns:
+        row = each.row
+        tx.count(row.owner, row.line, "running", "queued", row.input_bytes)
+        row.status, row.worker, row.move_id = "queued", None, None
+        row.revision += 1
+        row.failures += each.failures
+        row.crashes += each.crashes
+        if row.attempt > _ATTEMPTS_KEPT:
+            tx.execute(_SQL["drop_attempts"], (row.n, row.attempt - _ATTEMPTS_KEPT))
+
+
+def _attempt_values(tx: Transaction, each: Return) -> tuple[object, ...]:
+    row = each.row
+    return (
+        row.n,
+        row.attempt,
+        row.worker,
+        row.started_at,
+        tx.now,
+        each.how,
+        error_blob(each.error),
+        each.move_id,
+        row.revision + 1,
+    )
+
+
+def _return_values(tx: Transaction, each: Return) -> tuple[object, ...]:
+    row, fixed = each.row, each.row.fixed
+    crashes = row.crashes + each.crashes
+    if not each.keeps_tag and each.not_before is not None and each.not_before > tx.now:
+        place, row.tag = "delayed", 0.0
+    else:
+        place = "solo" if lifecycle.is_last_chance(crashes=crashes, crash_budget=fixed.crash_budget) else "ready"
+        if not each.keeps_tag:
+            model, _ = tx.lines.names(tx.connection, row.line)
+            row.tag = tx.draw_tag(model, row.owner, fixed.priority)
+    row.place = place
+    return (row.n, row.attempt, place, row.failures + each.failures, crashes, row.tag, each.not_before)
+
+
+def _expect(changed: int, wanted: int) -> None:
+    # The rows were read in this very transaction: anything else means that the file was damaged under us.
+    if changed != wanted:
+        raise RuntimeError(f"a batch moved {changed} jobs where {wanted} were to move")

@@ -1,0 +1,172 @@
+"""The row codec: what of a job lies in `fixed`, and the pure checks that each job passes alone before it joins a batch."""
+
+from __future__ import annotations
+
+from typing import Any, Literal
+
+import msgspec
+from msgspec import Struct
+
+from asyncinfer.abc import Backoff, Inserted, JobError, Limits, NewJob, Subscription
+
+INLINE_BYTES = 2048
+"""Inputs and results from here on lie in their own tables: an UPDATE rewrites the row, 30 us a job at 1 KiB."""
+_INT64 = 2**63
+
+
+class Fixed(Struct, frozen=True, array_like=True, gc=False):
+    """What never changes in a job's life and is read only by code, in one blob."""
+
+    priority: int
+    content_type: str
+    fingerprint: bytes
+    deadline: int | None
+    expire_code: Literal["queue_timeout", "deadline"]
+    time_limit: int | None
+    max_attempts: int
+    crash_budget: int
+    backoff: Backoff | None
+    retention_result: int
+    retention_record: int
+    cost: int
+    labels: dict[str, str]
+    metadata: bytes
+    traceparent: str | None
+    key: str | None
+    key_until: int | None
+    dedup: bytes | None
+    dedup_until: int | None
+    not_before: int | None
+    retry_of: str | None
+    limit_key: str | None
+    group_id: str | None
+    parent_id: str | None
+    input_ref: str | None
+    subscriptions: tuple[Subscription, ...]
+
+
+class PreparedJob(Struct, frozen=True, gc=False):
+    """A job that has passed its checks: nothing in it can break a batch."""
+
+    job: NewJob
+    fixed: bytes
+    limits: Limits
+
+
+Row = tuple[Any, ...]
+"""A row as sqlite3 gives it: the columns' types are the schema's to know."""
+
+_encode = msgspec.msgpack.Encoder().encode
+_decode_fixed = msgspec.msgpack.Decoder(Fixed).decode
+_decode_error = msgspec.msgpack.Decoder(JobError).decode
+_DECODING_ERRORS = (msgspec.MsgspecError, UnicodeError, TypeError, ValueError, RecursionError)
+_UNREADABLE = Fixed(
+    5, "", b"", None, "queue_timeout", None, 1, 3, None, 0, 604_800_000, 1, {}, b"", *([None] * 10), None, ()
+)
+
+
+def prepare(job: NewJob, limits: Limits) -> PreparedJob | Inserted:
+    """Encode a job, or say why it cannot be stored."""
+    try:
+        fixed = _encode(
+            Fixed(
+                job.priority,
+                job.content_type,
+                job.fingerprint,
+                job.deadline,
+                job.expire_code,
+                job.time_limit,
+                job.max_attempts,
+                job.crash_budget,
+                job.backoff,
+                job.retention_result,
+                job.retention_record,
+                job.cost,
+                job.labels,
+                job.metadata,
+                job.traceparent,
+                job.key,
+                job.key_until,
+                job.dedup,
+                job.dedup_until,
+                job.not_before,
+                job.retry_of,
+                job.limit_key,
+                job.group_id,
+                job.parent_id,
+                job.input_ref,
+                job.subscriptions,
+            )
+        )
+        _check_columns(job)
+    except (UnicodeError, OverflowError, TypeError, ValueError) as error:
+        return Inserted("bad", job.id, message=f"the job cannot be stored: {error}")
+    return PreparedJob(job, fixed, limits)
+
+
+def _check_columns(job: NewJob) -> None:
+    for text in (job.owner, job.id, job.model, job.queue, job.batch_key):
+        if not text.isascii():
+            text.encode()
+    for number in (job.not_before, job.expire_at, job.key_until, job.dedup_until):
+        if number is not None and not -_INT64 <= number < _INT64:
+            raise ValueError(f"expected an instant in milliseconds, got {number}")
+    if not 0 <= job.priority <= 9:
+        raise ValueError(f"priority: expected 0 to 9, got {job.priority}")
+
+
+def fixed_of(blob: object) -> Fixed:
+    """Decode `fixed`. Raise ValueError with the reason when it is damaged."""
+    try:
+        return _decode_fixed(blob)  # type: ignore[arg-type]
+    except _DECODING_ERRORS as error:
+        raise ValueError(str(error)) from error
+
+
+def fixed_or_default(blob: object) -> Fixed:
+    """Decode `fixed`, or return one with defaults: a damaged job must still be shown, ended and pruned."""
+    try:
+        return fixed_of(blob)
+    except ValueError:
+        return _UNREADABLE
+
+
+def tombstone_blob(fixed: Fixed) -> bytes:
+    """Return what of `fixed` a tombstone keeps: enough to answer for its key and id."""
+    return _encode(
+        msgspec.structs.replace(
+            fixed, labels={}, metadata=b"", backoff=None, subscriptions=(), input_ref=None, traceparent=None
+        )
+    )
+
+
+def error_blob(error: JobError | None) -> bytes | None:
+    """Encode an error. Characters that are no text are replaced: a model's message must not break a batch."""
+    if error is None:
+        return None
+    try:
+        return _encode(error)
+    except UnicodeError:
+        return _encode(
+            msgspec.structs.replace(
+                error,
+                message=_as_text(error.message),
+                type=_as_text(error.type),
+                traceback=_as_text(error.traceback),
+                details={_as_text(name): _as_text(value) for name, value in error.details.items()},
+            )
+        )
+
+
+def error_of(blob: object) -> JobError | None:
+    """Decode an error; a damaged one is shown as such."""
+    if blob is None:
+        return None
+    try:
+        return _decode_error(blob)  # type: ignore[arg-type]
+    except _DECODING_ERRORS as error:
+        return JobError(code="undecodable", message=f"the stored error cannot be read back: {error}")
+
+
+def _as_text(text: str) -> str:
+    return text.encode("utf-8", "replace").decode()
