@@ -105,7 +105,7 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     """The idempotency key holds at least until then, and as long as the job's record and tombstone."""
     dedup: bytes | None = None
     dedup_until: int | None = None
-    """Until then a live or succeeded job with the same `dedup` answers for this one."""
+    """Until its own, a live or succeeded job of the same owner and model with the same `dedup` answers for this one."""
     batch_key: str = ""
     cost: int = 1
     max_attempts: int = 1

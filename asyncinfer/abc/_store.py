@@ -144,6 +144,8 @@ class Record(Struct, frozen=True, gc=False):
     output: tuple[bytes, ...] = ()
     checkpoint: bytes | None = None
     ref: object = None
+    move_id: bytes = b""
+    """Random per write: the attempt's newest one again is answered with its revision and writes nothing."""
 
 
 class Finish(Struct, frozen=True, gc=False):
@@ -287,9 +289,10 @@ class JobStore(ABC):
 
         Checked per item in this order: idempotency key, dedup, same id, pruned id, limits; so a full queue still
         answers `existing`, and an insert of unknown outcome may be repeated. Key and id answer `existing` when the
-        fingerprint is equal, else `conflict`. A replay adds its subscriptions to the job that answers (owed at once if
-        that has ended).
-        An earlier item of the same list counts as stored for a later one.
+        fingerprint is equal, else `conflict`. A key whose job has been pruned is answered `gone` with that job's id. A
+        replay adds its subscriptions to the job that answers, but for those it has (owed at once if that has ended).
+        An earlier item of the same list counts as stored for a later one. `bad` takes no room and no key: an empty id,
+        a text with a lone surrogate, an integer beyond 64 bits, a priority outside 0 to 9.
         """
 
     @abstractmethod
@@ -334,7 +337,8 @@ class JobStore(ABC):
     ) -> Sequence[tuple[JobKey, CancelAnswer | None]]:
         """Cancel queued jobs at once, mark running ones; None for an unknown key.
 
-        Give either keys, or an owner (None is every owner) with a filter that is not empty.
+        Give either keys, or an owner (None is every owner) with a filter that is not empty; raise InvalidOption
+        otherwise. A repeated wish changes nothing.
         """
 
     @abstractmethod
@@ -364,7 +368,10 @@ class JobStore(ABC):
     async def delete(
         self, keys: Sequence[JobKey] | None = None, *, owner: str | None = None, matching: JobFilter | None = None
     ) -> Sequence[tuple[JobKey, Literal["deleted", "running"] | None]]:
-        """Forget terminal jobs now (a tombstone stays), cancel and forget queued ones; leave running ones."""
+        """Forget terminal jobs now (a tombstone stays), cancel and forget queued ones; leave running ones.
+
+        Keys and filters as in `request_cancel`.
+        """
 
     @abstractmethod
     async def purge(self, owner: str | None, queue: str) -> Sequence[JobKey]:

@@ -26,7 +26,13 @@ from asyncinfer.testing.store_suite.limits import LimitTests
 from asyncinfer.testing.store_suite.owed import OwedTests
 from asyncinfer.testing.store_suite.pause import PauseTests
 from asyncinfer.testing.store_suite.prune import DeleteTests, PruneTests, PurgeTests
-from asyncinfer.testing.store_suite.record import CheckpointTests, OutputTests, ProgressTests, RecordFenceTests
+from asyncinfer.testing.store_suite.record import (
+    CheckpointTests,
+    OutputTests,
+    ProgressTests,
+    RecordFenceTests,
+    RecordMoveIdTests,
+)
 from asyncinfer.testing.store_suite.rescue import DeathTests, RescueTests
 from asyncinfer.testing.store_suite.solo import SoloTests
 from asyncinfer.testing.store_suite.workers import PublishedModelTests, WorkerTests
@@ -55,6 +61,7 @@ class StoreSuite(
     OutputTests,
     CheckpointTests,
     RecordFenceTests,
+    RecordMoveIdTests,
     FinishTests,
     FenceTests,
     MoveIdTests,

@@ -193,7 +193,7 @@ class ExpiredHeadTests(StoreCase):
 
         answer = await claim(store)
 
-        assert not answer.claims
+        assert (list(answer.claims), list(answer.ended)) == ([], [expired.job_key])
         ended = await get_one(store, expired.job_key)
         assert (ended.status, ended.attempt, ended.finished_at) == ("failed", 0, clock.now())
         assert ended.error is not None

@@ -215,6 +215,9 @@ class DedupTests(StoreCase):
     async def test_dedup_of_two_owners_does_not_meet(self, store: JobStore) -> None:
         await accept(store, *(new_job(owner=owner, dedup=b"same", dedup_until=2**60) for owner in ("alice", "bob")))
 
+    async def test_dedup_of_two_models_does_not_meet(self, store: JobStore) -> None:
+        await accept(store, *(new_job(model=model, dedup=b"same", dedup_until=2**60) for model in ("a", "b")))
+
     async def test_a_pruned_job_does_not_answer_for_the_same_work(self, store: JobStore, clock: FakeClock) -> None:
         job = new_job(dedup=b"same", dedup_until=2**60, retention_result=0, retention_record=0)
         await end(store, success(await start(store, job)))

@@ -177,6 +177,29 @@ class CheckpointTests(StoreCase):
         assert (await claim_one(store)).checkpoint == b"state"
 
 
+class RecordMoveIdTests(StoreCase):
+    async def test_the_same_write_again_is_answered_again_and_changes_nothing(self, store: JobStore) -> None:
+        claimed = await start(store)
+        write = replace(record(claimed, output=(b"a",)), move_id=move_id())
+        await tell(store, write)
+
+        assert await tell(store, write) == 3
+
+        assert (await get_one(store, claimed.job_key)).revision == 3
+
+    async def test_the_same_write_twice_in_one_call_is_written_once(self, store: JobStore) -> None:
+        claimed = await start(store)
+        write = replace(record(claimed, output=(b"a",)), move_id=move_id())
+
+        assert list(await store.record([write, write], LIMITS)) == [3, 3]
+
+    async def test_writes_without_a_name_are_each_written(self, store: JobStore) -> None:
+        claimed = await start(store)
+        write = record(claimed, output=(b"a",))
+
+        assert [await tell(store, write), await tell(store, write)] == [3, 4]
+
+
 class RecordFenceTests(StoreCase):
     async def test_an_earlier_attempt_tells_nothing(self, store: JobStore) -> None:
         stale = await start(store)
