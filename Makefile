@@ -29,7 +29,7 @@ check: .venv/installed-dev
 	.venv/bin/lint-imports --no-cache
 	.venv/bin/mypy
 	.venv/bin/pyright
-	.venv/bin/pyright --verifytypes asyncinfer --ignoreexternal
+	PATH="$(CURDIR)/.venv/bin:$$PATH" pyright --verifytypes asyncinfer --ignoreexternal # it asks the first python on PATH, whatever it is told
 
 bench: .venv/installed-bench
 	.venv/bin/python -m benchmarks
