@@ -23,13 +23,14 @@ test: .venv/installed-test strace
 	$(PYTEST)
 	@$(MAKE) --no-print-directory test-newest
 
+# --verifytypes asks the first python on PATH where the packages are, whatever the settings say.
 check: .venv/installed-dev
 	.venv/bin/ruff format --check .
 	.venv/bin/ruff check .
 	.venv/bin/lint-imports --no-cache
 	.venv/bin/mypy
 	.venv/bin/pyright
-	PATH="$(CURDIR)/.venv/bin:$$PATH" pyright --verifytypes asyncinfer --ignoreexternal # it asks the first python on PATH, whatever it is told
+	PATH="$(CURDIR)/.venv/bin:$$PATH" pyright --verifytypes asyncinfer --ignoreexternal
 
 bench: .venv/installed-bench
 	.venv/bin/python -m benchmarks
