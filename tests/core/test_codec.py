@@ -219,7 +219,7 @@ def _nested(depth: int) -> list[Any]:
         (object(), "a value of type object cannot be encoded"),
         (2**64, "an integer beyond 64 bits"),
         ("\ud800", "a lone surrogate"),
-        (_nested(5_000), "nested too deep"),
+        (_nested(100_000), "nested too deep"),
     ],
     ids=["object", "integer", "surrogate", "depth"],
 )
