@@ -53,9 +53,9 @@ class Model(Generic[P, R_co, C_co]):
     """A model: made by `model()`, registered by a manager, submitted by anyone. Immutable; safe from any thread."""
 
     def __init__(self, definition: Definition, submit_options: Mapping[str, object] = _NO_OPTIONS) -> None:
-        self.definition = definition
-        self.submit_options = submit_options
-        self.name = definition.name
+        self.definition: Definition = definition
+        self.submit_options: Mapping[str, object] = submit_options
+        self.name: str = definition.name
         self._has_batch = definition.batch is not None
         if isinstance(definition, LocalDefinition):
             functools.update_wrapper(cast("Callable[..., object]", self), definition.code, updated=())

@@ -46,9 +46,9 @@ class ModelRunner:
     """Implements `asyncinfer.abc.Runner` for a function or a class."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.model = recipe.model
-        self.target = recipe.target
-        self.is_async = recipe.signature.is_async
+        self.model: str = recipe.model
+        self.target: str | None = recipe.target
+        self.is_async: bool = recipe.signature.is_async
         self._recipe = recipe
         self._is_stream = recipe.signature.is_stream
         self._is_batch = recipe.signature.is_batch
