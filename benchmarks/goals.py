@@ -69,6 +69,11 @@ def goals(waiting: Sequence[int]) -> list[Goal]:
         ),
         *_backlog_goals(MEMORY, waiting, slower=1.2, bytes_per_job=2048),
         *_backlog_goals(SQLITE, waiting, slower=1.5, bytes_per_job=512),
+        Goal(
+            text="thread executor under backlog, us a call",
+            figure=Figure("executors/thread/1000", "thread executor", "us"),
+            at_most=20.0,
+        ),
         Goal(text="bind of a small input, us", figure=Figure("bind", "bind", "us"), at_most=3.0),
         Goal(
             text="bind of a small input, of encoding it",

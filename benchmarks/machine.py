@@ -49,12 +49,14 @@ class Machine(Struct, frozen=True, kw_only=True, tag="machine", tag_field="kind"
             is_quick=is_quick,
         )
 
-    def lines(self) -> list[str]:
-        return [
-            f"{self.date}, asyncinfer {self.asyncinfer}, Python {self.python}, SQLite {self.sqlite}, {self.system}",
-            f"{self.cpu}, {self.cores} cores, load before {self.load:.2f}, fsync {self.fsync_ms:.2f} ms",
-            f"Queue limit raised from 10,000 to {self.queue_limit:,} waiting jobs" + "; quick sizes" * self.is_quick,
-        ]
+    def text(self) -> str:
+        """Return it as a Markdown list."""
+        quick = "; small sizes: a look, not a figure" if self.is_quick else ""
+        return (
+            f"* {self.date}, asyncinfer {self.asyncinfer}, Python {self.python}, SQLite {self.sqlite}, {self.system}\n"
+            f"* {self.cpu}, {self.cores} cores, load before {self.load:.2f}, fsync {self.fsync_ms:.2f} ms\n"
+            f"* queue limit raised from 10,000 to {self.queue_limit:,} waiting jobs{quick}"
+        )
 
 
 def _cpu() -> str:

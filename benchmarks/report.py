@@ -27,13 +27,15 @@ def tables(runs: Runs) -> list[str]:
         _throughput(runs, [name for name in found if name.startswith(("W1", "W3", "W5", "W7"))]),
         _latency(runs, [name for name in found if name == "W2"]),
         _backlog(runs, [name for name in found if name.startswith("W6/")]),
-        _single(runs, [name for name in found if name in ("bind", "import")]),
+        _single(runs, [name for name in found if name.startswith(("executors/", "bind", "import"))]),
     ]
     return [table for table in kinds if table]
 
 
 def goal_table(verdicts: Iterable[Verdict]) -> str:
-    rows = [[verdict.text, verdict.bound, show(verdict.measured), verdict.verdict] for verdict in verdicts]
+    """Return the verdicts on what was measured."""
+    measured = [verdict for verdict in verdicts if verdict.measured is not None]
+    rows = [[verdict.text, verdict.bound, show(verdict.measured), verdict.verdict] for verdict in measured]
     return _table(["goal", "bound (stretch)", "measured", ""], rows)
 
 

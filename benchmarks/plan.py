@@ -1,0 +1,166 @@
+"""Who takes part in which workload, and how large the workloads are."""
+
+from __future__ import annotations
+
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
+from functools import partial
+from pathlib import Path
+from typing import TypeVar
+
+from msgspec import Struct
+
+from asyncinfer import Model, model
+from benchmarks import binding, executors, imports, jobs, workloads
+from benchmarks.backlog import backlog
+from benchmarks.floors import AsyncioFloor, ThreadFloor, blocking_copied_echo, copied_echo
+from benchmarks.records import Metrics
+from benchmarks.sqlite_floor import SQLiteFloor
+from benchmarks.subjects import Asyncinfer, StoreName
+from benchmarks.workloads import Subject
+
+T = TypeVar("T")
+
+
+class Sizes(Struct, frozen=True, kw_only=True):
+    """How many jobs each workload has."""
+
+    stream: int = 20_000
+    turns: int = 500
+    naps: int = 1_000
+    payload: int = 200
+    waiting: tuple[int, ...] = (1_000, 100_000, 1_000_000)
+
+
+FULL = Sizes()
+QUICK = Sizes(stream=5_000, turns=200, naps=500, payload=50, waiting=(1_000, 20_000))
+
+
+class Bout(Struct, frozen=True):
+    """One subject in one workload."""
+
+    workload: str
+    subject: str
+    measure: Callable[[], Awaitable[Metrics]]
+
+
+Contest = AbstractAsyncContextManager[Sequence[Bout]]
+"""Opens what its bouts share. They take turns, round by round, so that drift of the machine meets all of them."""
+
+
+class Plan:
+    """Makes the contests for some stores, at some sizes, with files under `directory`."""
+
+    def __init__(self, stores: Sequence[StoreName], sizes: Sizes, directory: Path) -> None:
+        self._stores = stores
+        self._sizes = sizes
+        self._directory = directory
+        self._sqlite_floor = SQLiteFloor(directory)
+
+    def contests(self) -> dict[str, list[Contest]]:
+        """Return them by the name under which a caller asks for them."""
+        return {
+            "W1": [_ready(self._w1())],
+            "W1b": [_ready(self._w1b())],
+            "W2": [_ready(self._w2())],
+            "W3": [_ready(self._w3())],
+            "W5": [_ready(self._w5())],
+            "W6": [self._w6(store) for store in self._stores],
+            "W7": [_ready(self._w7_stream()), _ready(self._w7_payload())],
+            "executors": [
+                _ready([Bout(workload, subject, measure) for subject, measure in measures.items()])
+                for workload, measures in executors.CONTESTS.items()
+            ],
+            "bind": [_ready([Bout("bind", "bind", binding.bind), Bout("bind", "encode", binding.encode)])],
+            "import": [
+                _ready([Bout("import", "asyncinfer", imports.library), Bout("import", imports.PARTS, imports.parts)])
+            ],
+        }
+
+    def _w1(self) -> list[Bout]:
+        size = self._sizes.stream
+        return [
+            *self._ours("W1", workloads.stream, model(jobs.noop), size),
+            Bout("W1", "floor-asyncio", partial(workloads.stream, AsyncioFloor(jobs.noop), size)),
+            *self._files(Bout("W1", "floor-sqlite", partial(self._sqlite_floor.stream, size))),
+        ]
+
+    def _w1b(self) -> list[Bout]:
+        size = self._sizes.stream
+        return [
+            *self._ours("W1b", workloads.bulk, model(jobs.noop), size),
+            Bout("W1b", "floor-asyncio", partial(workloads.bulk, AsyncioFloor(jobs.noop), size)),
+            *self._files(Bout("W1b", "floor-sqlite", partial(self._sqlite_floor.stream, size))),
+        ]
+
+    def _w2(self) -> list[Bout]:
+        size = self._sizes.turns
+        return [
+            *self._ours("W2", workloads.turns, model(jobs.noop), size),
+            Bout("W2", "floor-asyncio", partial(workloads.turns, AsyncioFloor(jobs.noop), size)),
+            *self._files(Bout("W2", "floor-sqlite", partial(self._sqlite_floor.turns, size))),
+        ]
+
+    def _w3(self) -> list[Bout]:
+        size = self._sizes.naps
+        return [
+            *self._ours("W3", workloads.naps, model(jobs.nap), size),
+            Bout("W3", "floor-asyncio", partial(workloads.naps, AsyncioFloor(jobs.nap), size)),
+        ]
+
+    def _w5(self) -> list[Bout]:
+        size = self._sizes.payload
+        return [
+            *self._ours("W5", workloads.payload, model(jobs.echo), size),
+            Bout("W5", "floor-asyncio", partial(workloads.payload, AsyncioFloor(copied_echo), size)),
+            *self._files(Bout("W5", "floor-sqlite", partial(self._sqlite_floor.payload, size))),
+        ]
+
+    @asynccontextmanager
+    async def _w6(self, store: StoreName) -> AsyncGenerator[list[Bout]]:
+        async with AsyncExitStack() as stack:
+            bouts: list[Bout] = []
+            for waiting in self._sizes.waiting:
+                directory = self._directory / f"backlog-{waiting}"
+                measure = await stack.enter_async_context(backlog(store, directory, waiting))
+                bouts.append(Bout(f"W6/{waiting}", f"asyncinfer-{store}", measure))
+            yield bouts
+
+    def _w7_stream(self) -> list[Bout]:
+        size = self._sizes.stream
+        return [
+            *self._ours("W7/W1", workloads.stream, model(jobs.blocking_noop), size, "-thread"),
+            Bout("W7/W1", "floor-threads", partial(workloads.stream, ThreadFloor(jobs.blocking_noop), size)),
+        ]
+
+    def _w7_payload(self) -> list[Bout]:
+        size = self._sizes.payload
+        return [
+            *self._ours("W7/W5", workloads.payload, model(jobs.blocking_echo), size, "-thread"),
+            Bout("W7/W5", "floor-threads", partial(workloads.payload, ThreadFloor(blocking_copied_echo), size)),
+        ]
+
+    def _ours(
+        self,
+        workload: str,
+        measure: Callable[[Subject[T], int], Awaitable[Metrics]],
+        model: Model[[T], T, object],
+        size: int,
+        suffix: str = "",
+    ) -> list[Bout]:
+        return [
+            Bout(
+                workload,
+                f"asyncinfer-{store}{suffix}",
+                partial(measure, Asyncinfer(store, self._directory, model), size),
+            )
+            for store in self._stores
+        ]
+
+    def _files(self, bout: Bout) -> list[Bout]:
+        return [bout] if "sqlite" in self._stores else []
+
+
+@asynccontextmanager
+async def _ready(bouts: list[Bout]) -> AsyncGenerator[list[Bout]]:
+    yield bouts
