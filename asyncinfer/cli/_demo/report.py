@@ -1,0 +1,82 @@
+"""What the demo prints at its end: the types of file, the attempts that were repeated, the proof."""
+
+from __future__ import annotations
+
+from collections import Counter
+
+from rich.console import Console
+from rich.table import Table
+from rich.text import Text
+
+from asyncinfer import Attempt
+from asyncinfer.cli._demo.proof import Proof
+from asyncinfer.cli._demo.screen import kinds_table
+from asyncinfer.cli._demo.second_process import Killed
+from asyncinfer.cli._job_tables import table_of
+
+SHOWN = 20
+"""Jobs of each sort that are named; the counts are of all."""
+
+
+def print_report(console: Console, proof: Proof, killed: Killed) -> None:
+    """Print types, repeats, and each claim with whether it holds."""
+    console.print(kinds_table(Counter(proof.kinds)))
+    if proof.repeats:
+        console.print(_repeats(proof, killed))
+    console.print("Read from the store, with every manager closed and the second process dead:")
+    for holds, claim in _claims(proof, killed):
+        console.print(
+            Text.assemble(("  ok    ", "green") if holds else ("  WRONG ", "bold red"), claim), soft_wrap=True
+        )
+    for job_id, what in _offenders(proof)[:SHOWN]:
+        console.print(Text(f"        {job_id}: {what}", style="red"), soft_wrap=True)
+
+
+def _claims(proof: Proof, killed: Killed) -> list[tuple[bool, str]]:
+    there = proof.by_worker.get(killed.worker, 0)
+    here = sum(proof.by_worker.values()) - there
+    of_killed = sum(repeat.lost.worker == killed.worker for repeat in proof.repeats)
+    return [
+        (
+            not proof.lost and not proof.unexpected,
+            f"{len(proof.lost)} lost: {proof.submitted:,} jobs were submitted, {proof.found:,} are in the store",
+        ),
+        (
+            not proof.wrong,
+            f"every job succeeded exactly once: {proof.succeeded_once:,} of {proof.found:,}"
+            f" ({here:,} in this process, {there:,} in the second one before its end)",
+        ),
+        (
+            proof.is_interrupted and not proof.not_repeated,
+            f"{len(proof.repeats)} attempts were repeated: {of_killed} of the killed process, which was running"
+            f" {len(killed.held)} at that instant",
+        ),
+    ]
+
+
+def _repeats(proof: Proof, killed: Killed) -> Table:
+    table = table_of("repeated job", "attempt", "next attempt", "after the kill")
+    for repeat in proof.repeats[:SHOWN]:
+        lost = "killed" if repeat.lost.worker == killed.worker else str(repeat.lost.outcome)
+        table.add_row(
+            Text(repeat.job_id, no_wrap=True),
+            f"{repeat.lost.number} {lost}",
+            "none" if repeat.next is None else f"{repeat.next.number} {repeat.next.outcome}",
+            _after(repeat.next, killed),
+        )
+    if len(proof.repeats) > SHOWN:
+        table.add_row(f"and {len(proof.repeats) - SHOWN} more")
+    return table
+
+
+def _after(attempt: Attempt | None, killed: Killed) -> str:
+    return "" if attempt is None else f"{(attempt.started_at - killed.at) / 1000:.2f} s"
+
+
+def _offenders(proof: Proof) -> list[tuple[str, str]]:
+    return [
+        *((job_id, "submitted, and not in the store") for job_id in proof.lost),
+        *((job_id, "in the store, and not submitted") for job_id in proof.unexpected),
+        *((job_id, "interrupted, and not run again") for job_id in proof.not_repeated),
+        *((one.job_id, one.why) for one in proof.wrong),
+    ]

@@ -1,0 +1,130 @@
+"""The demo itself: submit every file, let two processes identify them, kill one half-way, wait for the end."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+from collections.abc import Sequence
+
+from msgspec import Struct
+
+from asyncinfer import JobCanceled, JobFailed, JobFilter, JobHandle, JobManager
+from asyncinfer.cli._demo.model import SLOTS, FileKind, identify
+from asyncinfer.cli._demo.screen import Screen
+from asyncinfer.cli._demo.second_process import Killed, SecondProcess
+
+CHUNK = 500
+"""Files submitted in one call."""
+FEW_FILES = 100
+"""Fewer are done before two processes have met: then the second one works alone, until it is killed at its first."""
+AWAITED_AT_ONCE = 64
+LOOK_SECONDS = 0.1
+
+
+class Shown(Struct, frozen=True):
+    """What happened, as the proof needs it."""
+
+    submitted: frozenset[str]
+    killed: Killed
+
+
+class Show:
+    """One run of the demo on one store."""
+
+    def __init__(self, url: str, files: Sequence[str], screen: Screen) -> None:
+        self._url = url
+        self._files = files
+        self._screen = screen
+        self._handles: asyncio.Queue[JobHandle[FileKind]] = asyncio.Queue()
+        self._submitted: set[str] = set()
+        self._ended = 0
+        self._is_half_done = asyncio.Event()
+        self._is_done = asyncio.Event()
+        self._killed: Killed | None = None
+        self._half = len(files) // 2 if len(files) >= FEW_FILES else 0
+        self._count(0)
+
+    async def run(self) -> Shown:
+        """Return once every job has ended. Raises AsyncinferError when the second process does not work."""
+        async with contextlib.AsyncExitStack() as stack:
+            manager = await stack.enter_async_context(JobManager(self._url, models=[identify], run_jobs=False))
+            second = stack.enter_context(SecondProcess(self._url))
+            here = await stack.enter_async_context(contextlib.AsyncExitStack())
+            tasks = await stack.enter_async_context(asyncio.TaskGroup())
+            worker = await self._meet(second, manager)
+            helpers = [tasks.create_task(self._take_results()) for _ in range(AWAITED_AT_ONCE)]
+            helpers.append(tasks.create_task(self._keep_looking(manager, worker)))
+            tasks.create_task(self._submit(manager))
+            if len(self._files) >= FEW_FILES:
+                await self._join(here)
+            await self._is_half_done.wait()
+            self._killed = await second.kill_at_work(manager, worker, self._is_done.is_set)
+            self._tell(self._killed)
+            if len(self._files) < FEW_FILES:
+                await self._join(here)
+            await self._is_done.wait()
+            for helper in helpers:
+                helper.cancel()
+        return Shown(frozenset(self._submitted), self._killed)
+
+    async def _meet(self, second: SecondProcess, manager: JobManager) -> str:
+        row = self._screen.second
+        row.pid = second.pid
+        worker = await second.worker(manager)
+        row.now("works", "green")
+        self._screen.say(f"a second process (pid {second.pid}) works on the same store")
+        return worker
+
+    async def _join(self, stack: contextlib.AsyncExitStack) -> None:
+        """Begin to run jobs in this process too."""
+        await stack.enter_async_context(JobManager(self._url, models=[identify], concurrency={"thread": SLOTS}))
+        self._screen.here.pid = os.getpid()
+        self._screen.here.now("works", "green")
+
+    async def _submit(self, manager: JobManager) -> None:
+        for start in range(0, len(self._files), CHUNK):
+            submissions = [identify.bind(path) for path in self._files[start : start + CHUNK]]
+            for handle in await manager.submit_many(submissions, wait_for_room=True):
+                self._submitted.add(handle.id)
+                self._handles.put_nowait(handle)
+        self._screen.say(f"{len(self._submitted):,} jobs submitted, one a file")
+
+    async def _take_results(self) -> None:
+        while True:
+            handle = await self._handles.get()
+            try:
+                label = (await handle).label
+            except (JobFailed, JobCanceled) as error:
+                label = type(error).__name__
+            self._screen.kinds[label] += 1
+            self._count(1)
+
+    def _count(self, ended: int) -> None:
+        self._ended += ended
+        if self._ended >= self._half:
+            self._is_half_done.set()
+        if self._ended == len(self._files):
+            self._is_done.set()
+
+    async def _keep_looking(self, manager: JobManager, second: str) -> None:
+        """Show how far it is and who runs what."""
+        screen, is_rescued = self._screen, False
+        while True:
+            running = await manager.find(JobFilter(status=("running",)), limit=1_000)
+            of_second = sum(job.worker == second for job in running.jobs)
+            screen.here.running = len(running.jobs) - of_second
+            screen.second.running = of_second
+            if self._killed is not None and not is_rescued and not of_second:
+                is_rescued = True
+                screen.second.now("killed; its attempts are rescued", "magenta")
+            screen.show(submitted=len(self._submitted), done=self._ended, total=len(self._files))
+            await asyncio.sleep(LOOK_SECONDS)
+
+    def _tell(self, killed: Killed) -> None:
+        self._screen.second.now("killed", "red")
+        self._screen.say(
+            f"the second process is killed (SIGKILL) with {self._ended:,} of {len(self._files):,} files identified;"
+            f" it was running {len(killed.held)} attempts",
+            "red",
+        )
