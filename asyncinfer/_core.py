@@ -26,6 +26,10 @@ class ManagerCore:
             raise AsyncinferError("the manager is not open: use it inside `async with JobManager(…) as manager`")
         return self._engine
 
+    @property
+    def is_open(self) -> bool:
+        return self._engine is not None
+
     def opened(self, engine: Engine) -> None:
         self._engine = engine
 

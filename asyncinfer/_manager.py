@@ -83,7 +83,11 @@ class JobManager(ScopedManager):
             await self._store.open()
             await self._start(self._store)
         except BaseException:
-            await self._close_store()
+            with anyio.CancelScope(shield=True):
+                if self._core.is_open:  # a setup failed or was cancelled: what has started would run on
+                    await self._core.engine.close(0.0)
+                    self._core.closed()
+                await self._close_store()
             raise
         return self
 
@@ -157,8 +161,8 @@ class JobManager(ScopedManager):
             run_jobs=self._run_jobs,
         )
         engine = Engine(store, options, pools, Slots(self._total), [model.publish() for model in models.values()])
-        await engine.start()
         self._core.opened(engine)
+        await engine.start()
         for pool in pools:
             for entry in pool.models.values():
                 await pool.executor.prepare(entry.runner, SetupContext(model=entry.name, executor=pool.executor.name))

@@ -12,7 +12,7 @@ from asyncinfer._handle import JobHandle
 from asyncinfer._job import Attempt, Job, JobKey, NewJob
 from asyncinfer._models import Model, Submission
 from asyncinfer._services.waiters import Waiter
-from asyncinfer.abc import CancelAnswer, Counts, Inserted, JobFilter, JobPage
+from asyncinfer.abc import CancelAnswer, Counts, EventPage, Inserted, JobFilter, JobPage
 from asyncinfer.errors import (
     AsyncinferError,
     IdempotencyConflict,
@@ -189,6 +189,13 @@ class ScopedManager:
     async def attempts(self, job_id: str) -> Sequence[Attempt]:
         """Return the job's attempts, oldest first (the newest 100); empty for an unknown job."""
         return await self._engine.store.attempts(self._key(job_id))
+
+    async def events(self, job_id: str, after: int = 0, *, limit: int = 200) -> EventPage:
+        """Return the job's events behind id `after` as they stand, at most `limit`; a handle's `events()` follows them.
+
+        Empty for an unknown job.
+        """
+        return await self._engine.store.events(self._key(job_id), after, limit)
 
     async def position(self, job_id: str) -> int | None:
         """Return how many jobs of its model are ahead of it, a snapshot; None unless it waits and is ready."""
