@@ -18,7 +18,7 @@ OpenStore = Callable[[], Awaitable[JobStore]]
 class StoreCase:
     """A part of the suite. A backend subclasses StoreSuite, which has them all, and overrides `make_store`."""
 
-    pytestmark = pytest.mark.asyncio
+    pytestmark = pytest.mark.asyncio(loop_scope="function")
 
     def make_store(self, clock: Clock, place: Path) -> JobStore:
         """Return a store, not yet opened, that reads its time from `clock` and keeps its jobs at `place`.
@@ -33,7 +33,7 @@ class StoreCase:
         """Return the clock that is lent to every store of the test."""
         return FakeClock()
 
-    @pytest_asyncio.fixture
+    @pytest_asyncio.fixture(loop_scope="function")
     async def open_store(self, clock: FakeClock, tmp_path: Path) -> AsyncIterator[OpenStore]:
         """Open stores on the test's one place, as often as it is called, and close them all at the end."""
         async with AsyncExitStack() as opened:
@@ -46,7 +46,7 @@ class StoreCase:
 
             yield open_another
 
-    @pytest_asyncio.fixture
+    @pytest_asyncio.fixture(loop_scope="function")
     async def store(self, open_store: OpenStore) -> JobStore:
         """Return the opened store that the test is about."""
         return await open_store()
