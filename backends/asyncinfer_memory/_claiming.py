@@ -4,7 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
-from asyncinfer.abc import Claim, ClaimRequest, Claims, ModelRoom
+from asyncinfer.abc import Claim, ClaimRequest, Claims, JobKey, ModelRoom
 from asyncinfer_memory._endings import expire_row, has_expired
 from asyncinfer_memory._lanes import Lane, ModelLine
 from asyncinfer_memory._rows import Entry, Row
@@ -17,25 +17,16 @@ def claim_all(tables: Tables, requests: Sequence[ClaimRequest], now: int) -> lis
         for _, model in _models(tables, request):
             if model.delayed:
                 tables.promote(model, now)
-    alone: dict[str, tuple[int, Claim]] = {}
+    served = [_Claiming(tables, request, now) for request in requests]
+    alone: set[str] = set()
     if tables.solo_waiting:
-        for at, request in enumerate(requests):
-            if request.is_idle and not request.is_isolated and request.worker not in alone:
-                claim = _claim_solo(tables, request, now)
-                if claim is not None:
-                    alone[request.worker] = (at, claim)
-    answers: list[Claims] = []
-    for at, request in enumerate(requests):
-        if request.worker in alone:
-            chosen, claim = alone[request.worker]
-            answers.append(_answer(tables, request, [claim] if chosen == at else [], now))
-        else:
-            answers.append(_answer(tables, request, _Claiming(tables, request, now).claims(), now))
-    return answers
-
-
-def _answer(tables: Tables, request: ClaimRequest, claims: Sequence[Claim], now: int) -> Claims:
-    return Claims(claims, _is_solo_waiting(tables, request, now), _next_at(tables, request, now))
+        for claiming, request in zip(served, requests, strict=True):
+            if request.is_idle and not request.is_isolated and request.worker not in alone and claiming.take_solo():
+                alone.add(request.worker)
+    for claiming, request in zip(served, requests, strict=True):
+        if request.worker not in alone:
+            claiming.take()
+    return [claiming.answer() for claiming in served]
 
 
 class _Turn:
@@ -58,14 +49,30 @@ class _Claiming:
         self._now = now
         self._slots = request.slots
         self._claims: list[Claim] = []
+        self._ended: list[JobKey] = []
         self._groups = 0
 
-    def claims(self) -> list[Claim]:
-        tables, request = self._tables, self._request
-        turns = [_Turn(room, model) for room, model in _models(tables, request) if room.room > 0]
+    def take_solo(self) -> bool:
+        """Claim one last chance and nothing else; False when there is none or no room."""
+        if self._slots <= 0:
+            return False
+        for room, model in _models(self._tables, self._request):
+            for lane in model.lanes.values():
+                head = self._solo_head(lane) if room.room > 0 else None
+                if head is not None:
+                    self._claims.append(_start(self._tables, head, self._request, self._now, 0))
+                    return True
+        return False
+
+    def take(self) -> None:
+        """Claim heads, one of each model in turn, until slots or heads run out."""
+        turns = [_Turn(room, model) for room, model in _models(self._tables, self._request) if room.room > 0]
         while turns:
             turns = [turn for turn in turns if self._serve(turn)]
-        return self._claims
+
+    def answer(self) -> Claims:
+        is_solo_waiting = bool(self._tables.solo_waiting) and self._is_solo_waiting()
+        return Claims(self._claims, is_solo_waiting, _next_at(self._tables, self._request, self._now), self._ended)
 
     def _serve(self, turn: _Turn) -> bool:
         """Claim one head with its batch; tell whether the model's next turn may bring more."""
@@ -91,9 +98,8 @@ class _Claiming:
                     first = _smaller(first, lane.ready.first)
                     if self._request.is_isolated:
                         first = _smaller(first, lane.solo.first)
-            if first is None or not has_expired(self._tables, first[2], self._now):
+            if first is None or not self._ends(first[2]):
                 return None if first is None else first[2]
-            expire_row(self._tables, first[2], self._now)
 
     def _batch(self, turn: _Turn, head: Row) -> list[Row]:
         """Return the head and those that join it: of its batch key, in order, until size or cost is reached."""
@@ -113,28 +119,31 @@ class _Claiming:
                 break
             rows.append(row)
         for row in expired:
-            expire_row(self._tables, row, self._now)
+            self._ends(row)
         return rows
 
-
-def _claim_solo(tables: Tables, request: ClaimRequest, now: int) -> Claim | None:
-    if request.slots <= 0:
+    def _solo_head(self, lane: Lane) -> Row | None:
+        """Return the first last chance that may run, ending those before it that have expired."""
+        while not lane.state.is_paused and (first := lane.solo.first) is not None:
+            if not self._ends(first[2]):
+                return first[2]
         return None
-    for room, model in _models(tables, request):
-        for lane in model.lanes.values():
-            head = _solo_head(tables, lane, now) if room.room > 0 else None
-            if head is not None:
-                return _start(tables, head, request, now, 0)
-    return None
 
+    def _ends(self, row: Row) -> bool:
+        """End a job instead of claiming it if it has expired."""
+        if not has_expired(self._tables, row, self._now):
+            return False
+        expire_row(self._tables, row, self._now)
+        self._ended.append(row.new.job_key)
+        return True
 
-def _solo_head(tables: Tables, lane: Lane, now: int) -> Row | None:
-    """Return the first last chance that may run, ending those before it that have expired."""
-    while not lane.state.is_paused and (first := lane.solo.first) is not None:
-        if not has_expired(tables, first[2], now):
-            return first[2]
-        expire_row(tables, first[2], now)
-    return None
+    def _is_solo_waiting(self) -> bool:
+        return not self._request.is_isolated and any(
+            self._solo_head(lane) is not None
+            for room, model in _models(self._tables, self._request)
+            if room.limit is None or room.limit > 0
+            for lane in model.lanes.values()
+        )
 
 
 def _start(tables: Tables, row: Row, request: ClaimRequest, now: int, group: int) -> Claim:
@@ -170,17 +179,6 @@ def _models(tables: Tables, request: ClaimRequest) -> Iterator[tuple[ModelRoom, 
         model = tables.models.get(room.model)
         if model is not None:
             yield room, model
-
-
-def _is_solo_waiting(tables: Tables, request: ClaimRequest, now: int) -> bool:
-    if not tables.solo_waiting or request.is_isolated:
-        return False
-    return any(
-        _solo_head(tables, lane, now) is not None
-        for room, model in _models(tables, request)
-        if room.limit is None or room.limit > 0
-        for lane in model.lanes.values()
-    )
 
 
 def _next_at(tables: Tables, request: ClaimRequest, now: int) -> int | None:

@@ -41,6 +41,8 @@ def fault_of(new: NewJob) -> str:
     """Say what is wrong: text that is not Unicode, a number beyond 64 bits or out of range. Empty when all is well."""
     if not 0 <= new.priority <= 9:
         return f"priority: expected 0 to 9, got {new.priority}"
+    if not new.id:
+        return "id: expected a text that is not empty"
     return "" if _is_plain(new) else _text_fault_of(new) or _integer_fault_of(new)
 
 

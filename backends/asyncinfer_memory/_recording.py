@@ -12,6 +12,8 @@ def record_one(tables: Tables, item: Record, limits: Limits, now: int) -> int | 
     if row is None or row.status != "running" or row.attempt != item.attempt:
         return None
     history = row.the_history
+    if item.move_id and history.told[:2] == (item.attempt, item.move_id):
+        return history.told[2]
     if item.progress is not None:
         row.revision += 1
         history.progress = ProgressEvent(id=row.revision, attempt=row.attempt, at=now, progress=item.progress)
@@ -24,5 +26,6 @@ def record_one(tables: Tables, item: Record, limits: Limits, now: int) -> int | 
         del history.output[:excess]
     if item.checkpoint is not None:
         history.checkpoint = item.checkpoint
+    history.told = (item.attempt, item.move_id, row.revision)
     tables.changed(row)
     return row.revision

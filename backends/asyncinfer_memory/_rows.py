@@ -16,7 +16,7 @@ STATUS_EVENTS_KEPT = 2_000
 class History:
     """What only some jobs have: progress, output, a checkpoint, attempts before the newest one."""
 
-    __slots__ = ("attempts", "checkpoint", "dropped_id", "moves", "output", "progress", "statuses")
+    __slots__ = ("attempts", "checkpoint", "dropped_id", "moves", "output", "progress", "statuses", "told")
 
     def __init__(self) -> None:
         self.statuses: deque[StatusEvent] = deque(maxlen=STATUS_EVENTS_KEPT)
@@ -29,6 +29,8 @@ class History:
         """Id of the newest output event that has left."""
         self.progress: ProgressEvent | None = None
         self.checkpoint: bytes | None = None
+        self.told: tuple[int, bytes, int] = (0, b"", 0)
+        """(attempt, move_id, revision) of the newest record."""
 
 
 # gc=False: a row and what it holds never point back at the tables, so a million rows cost the collector nothing.
