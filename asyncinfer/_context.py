@@ -1,4 +1,4 @@
-"""JobContext: what a model can say and ask while it runs; found by `current_job()`, so signatures stay the user's own."""
+"""JobContext: what a model can say and ask while it runs; `current_job()` finds it, so signatures stay the user's."""
 
 from __future__ import annotations
 
@@ -6,10 +6,9 @@ from collections.abc import Sequence
 from contextvars import ContextVar
 from typing import Any, Protocol, TypeVar
 
-import msgspec
 from msgspec import Struct
 
-from asyncinfer._codec import decode_as, encode
+from asyncinfer._codec import decode, decode_as, encode
 from asyncinfer._job import Progress
 from asyncinfer.errors import CancelRequested, InvalidOption
 
@@ -85,7 +84,7 @@ class JobContext:
 
     @property
     def metadata(self) -> Any:  # Any: opaque to us, the submitter's to know
-        return msgspec.msgpack.decode(self.metadata_bytes) if self.metadata_bytes else None
+        return decode(self.metadata_bytes) if self.metadata_bytes else None
 
     def progress(
         self,

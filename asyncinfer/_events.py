@@ -8,9 +8,9 @@ from __future__ import annotations
 
 from typing import Any
 
-import msgspec
 from msgspec import Struct
 
+from asyncinfer._codec import decode
 from asyncinfer._job import JobError, Progress, Status
 
 
@@ -43,7 +43,7 @@ class OutputEvent(Struct, frozen=True, tag="output", tag_field="kind", omit_defa
 
     @property
     def value(self) -> Any:  # Any: the type of what a model emits is the caller's to know
-        return msgspec.msgpack.decode(self.data)
+        return decode(self.data)
 
 
 class ResetEvent(Struct, frozen=True, tag="reset", tag_field="kind", omit_defaults=True):

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Iterable, Sequence
+from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
 from asyncinfer._core import ManagerCore
@@ -12,6 +12,7 @@ from asyncinfer._handle import JobHandle
 from asyncinfer._job import Attempt, Job, JobKey, NewJob
 from asyncinfer._models import Model, Submission
 from asyncinfer._services.waiters import Waiter
+from asyncinfer._weight import is_heavy
 from asyncinfer.abc import CancelAnswer, Counts, EventPage, Inserted, JobFilter, JobPage
 from asyncinfer.errors import (
     AsyncinferError,
@@ -29,8 +30,6 @@ from asyncinfer.errors import (
 P = ParamSpec("P")
 R = TypeVar("R")
 
-LARGE_INPUT_BYTES = 256 * 1024
-"""Inputs with a part of this size are encoded, checked and hashed in a thread, not on the loop."""
 INSERT_CHUNK = 1_000
 FIND_PAGE = 200
 
@@ -65,7 +64,7 @@ class ScopedManager:
         OutcomeUnknown the same submission with a key or id may be repeated. Otherwise nothing was stored.
         """
         _require_model(model)
-        if _has_large_part(args) or _has_large_part(kwargs.values()):
+        if _is_heavy_input(args, kwargs):
             submission = await asyncio.to_thread(model.bind, *args, **kwargs)
         else:
             submission = model.bind(*args, **kwargs)
@@ -341,15 +340,11 @@ def _require_filter(matching: JobFilter) -> None:
         raise InvalidOption("matching: expected a filter that selects something, an empty one would be every job")
 
 
-def _has_large_part(values: Iterable[object]) -> bool:
-    for value in values:
-        if type(value) in (int, str, float):
-            if type(value) is str and len(value) > LARGE_INPUT_BYTES:
-                return True
-            continue
-        size = getattr(value, "nbytes", None)
-        if size is None and isinstance(value, (bytes, bytearray)):
-            size = len(value)
-        if isinstance(size, int) and size > LARGE_INPUT_BYTES:
-            return True
-    return False
+def _is_heavy_input(args: Iterable[object], kwargs: Mapping[str, object]) -> bool:
+    """Tell whether an input is worth a thread; the usual small values cost a look at their type."""
+    return any(type(value) not in _LIGHT and is_heavy(value) for value in args) or any(
+        type(value) not in _LIGHT and is_heavy(value) for value in kwargs.values()
+    )
+
+
+_LIGHT = frozenset({type(None), bool, int, float})

@@ -15,7 +15,7 @@ from asyncinfer._limits import Limits, Retention
 from asyncinfer._models import Model, Submission
 from asyncinfer._options import DEDUP_SECONDS
 from asyncinfer._retry import RetryPolicy
-from asyncinfer.errors import TooLarge
+from asyncinfer.errors import InvalidOption, TooLarge
 
 IDEMPOTENCY_SECONDS = 86_400
 """An idempotency key holds at least this long, and as long as its job's record and tombstone."""
@@ -43,7 +43,7 @@ class JobFactory:
         self._defaults: dict[Definition, _Defaults] = {}
 
     def new_job(self, submission: Submission[Any], owner: str, now: int) -> NewJob:
-        """Return the record of `submission`. Raises TooLarge."""
+        """Return the record of `submission`. Raises TooLarge or InvalidOption."""
         model = submission.model
         data = submission.input
         if len(data) > self._limits.input_bytes:
@@ -133,10 +133,16 @@ class JobFactory:
             retention_result=self._retention_result if retention is None else _milliseconds(retention.result),
             retention_record=self._retention_record if retention is None else _milliseconds(retention.record),
             subscriptions=_subscriptions(options.get("webhook")),
-            labels=dict(options.get("labels") or {}),
+            labels=self._labels(options),
             metadata=self._metadata(options),
             traceparent=options.get("traceparent"),
         )
+
+    def _labels(self, options: Mapping[str, Any]) -> dict[str, str]:
+        labels = dict(options.get("labels") or {})
+        if len(labels) > self._limits.labels:
+            raise InvalidOption(f"labels: expected at most {self._limits.labels} (Limits.labels), got {len(labels)}")
+        return labels
 
     def _metadata(self, options: Mapping[str, Any]) -> bytes:
         if options.get("metadata") is None:

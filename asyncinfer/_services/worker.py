@@ -18,6 +18,8 @@ from asyncinfer.errors import StoreError
 IDLE_POLL_SECONDS = 1.0
 """A lost hint of new work costs at most this."""
 RETRY_SECONDS = 0.25
+ABANDON_SECONDS = 2.0
+"""How long a closing manager waits for coroutines to obey their cancellation."""
 logger = logging.getLogger("asyncinfer.worker")
 
 
@@ -50,6 +52,7 @@ class Worker:
         self._journal = journal
         self._finisher = finisher
         self._pools = pools
+        self._entries = {name: (pool, entry) for pool in pools for name, entry in pool.models.items()}
         self._jobs = jobs
         self._worker_id = worker_id
         self._lease = lease
@@ -101,11 +104,14 @@ class Worker:
             self.stop(attempt, "drain")
 
     async def abandon_all(self) -> None:
-        """Cancel the tasks of whatever still runs and wait for them; code in threads is left behind."""
+        """Cancel the tasks of whatever still runs; code in threads, and coroutines that swallow it, are left behind."""
         tasks = list(self._tasks)
         for task in tasks:
             task.cancel()
-        await asyncio.gather(*tasks, return_exceptions=True)
+        if tasks:
+            _, stubborn = await asyncio.wait(tasks, timeout=ABANDON_SECONDS)
+            for task in stubborn:
+                logger.error("a model ignores its cancellation and is left running: %r", task)
 
     def stop(self, attempt: RunningAttempt, reason: StopReason) -> None:
         """Ask an attempt's code to stop. A cancel has the grace to obey; any other reason ends the attempt at once."""
@@ -177,7 +183,7 @@ class Worker:
         return count, next_at
 
     def _start(self, group: Sequence[Claim]) -> None:
-        pool, entry = self._entry(group[0].model)
+        pool, entry = self._entries[group[0].model]
         attempts = [RunningAttempt(claim, pool, self._journal) for claim in group]
         limit = group[0].time_limit
         call = Call(
@@ -238,9 +244,6 @@ class Worker:
         entry.slots.taken += change
         entry.queue.taken += change
         self._jobs.taken += change
-
-    def _entry(self, model: str) -> tuple[Pool, PoolModel]:
-        return next((pool, pool.models[model]) for pool in self._pools if model in pool.models)
 
     async def _sleep(self, next_at: int | None) -> None:
         seconds = IDLE_POLL_SECONDS
