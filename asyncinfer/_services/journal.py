@@ -8,11 +8,11 @@ from __future__ import annotations
 
 import asyncio
 import threading
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Callable, Iterable
 
 from asyncinfer._clock import Clock
 from asyncinfer._limits import Limits
-from asyncinfer._services.attempt import RunningAttempt
+from asyncinfer._services.attempt import MoveIds, RunningAttempt
 from asyncinfer.abc import JobStore, Record
 from asyncinfer.errors import StoreError
 
@@ -40,6 +40,9 @@ class Journal:
         self._flushed = asyncio.Condition()
         self._writing = asyncio.Lock()
         self._is_closed = False
+        self._move_ids = MoveIds()
+        self._unanswered: list[tuple[RunningAttempt, Record]] = []
+        """Handed to the store, which has not answered."""
         self.on_recorded: Callable[[RunningAttempt], None] = lambda attempt: None
 
     def arm(self, attempt: RunningAttempt) -> None:
@@ -68,7 +71,7 @@ class Journal:
         """Return once everything `attempt` has emitted so far is stored, or the attempt has been stopped."""
         async with self._flushed:
             await self._flushed.wait_for(
-                lambda: attempt not in self._armed or attempt.context.is_canceled or self._is_closed
+                lambda: not self.has_unsent(attempt) or attempt.context.is_canceled or self._is_closed
             )
 
     async def run(self) -> None:
@@ -84,21 +87,17 @@ class Journal:
                 await self._clock.sleep(RETRY_SECONDS)
 
     async def flush(self, attempts: Iterable[RunningAttempt] | None) -> None:
-        """Store what is unsent of `attempts` (None: of all); on an error it stays unsent."""
+        """Store what is unsent of `attempts` (None: of all). Raises StoreError; a later flush then begins with it."""
         async with self._writing:
-            taken = self._take(attempts)
-            if not taken:
-                return
-            try:
-                await self._write(taken)
-            except BaseException:
-                self._put_back(taken)
-                raise
+            await self._write_unanswered()  # the very same records: the store knows a repeated one
+            self._unanswered = self._take(attempts)
+            await self._write_unanswered()
         async with self._flushed:
             self._flushed.notify_all()
 
     def has_unsent(self, attempt: RunningAttempt) -> bool:
-        return attempt in self._armed
+        """Tell whether something that the attempt has said is not stored yet."""
+        return attempt in self._armed or any(attempt is one for one, _ in self._unanswered)
 
     def forget(self, attempt: RunningAttempt) -> None:
         """Drop what an attempt that is over has not sent."""
@@ -131,6 +130,7 @@ class Journal:
                             tuple(attempt.unsent_output),
                             attempt.unsent_checkpoint,
                             claim.ref,
+                            self._move_ids(),
                         ),
                     )
                 )
@@ -139,18 +139,13 @@ class Journal:
             self._changed.notify_all()
         return taken
 
-    async def _write(self, taken: Sequence[tuple[RunningAttempt, Record]]) -> None:
-        revisions = await self._store.record([record for _, record in taken], self._limits)
-        for (attempt, _), revision in zip(taken, revisions, strict=True):
-            if revision is None:
-                self._on_lost(attempt)
-            else:
+    async def _write_unanswered(self) -> None:
+        if not self._unanswered:
+            return
+        revisions = await self._store.record([record for _, record in self._unanswered], self._limits)
+        written, self._unanswered = self._unanswered, []
+        for (attempt, _), revision in zip(written, revisions, strict=True):
+            if revision is not None:
                 self.on_recorded(attempt)
-
-    def _put_back(self, taken: Sequence[tuple[RunningAttempt, Record]]) -> None:
-        with self._changed:
-            for attempt, record in taken:
-                attempt.unsent_output = [*record.output, *attempt.unsent_output]
-                attempt.unsent_progress = attempt.unsent_progress or record.progress
-                attempt.unsent_checkpoint = attempt.unsent_checkpoint or record.checkpoint
-                self._armed.add(attempt)
+            elif not attempt.is_concluded:
+                self._on_lost(attempt)
