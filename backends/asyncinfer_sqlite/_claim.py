@@ -2,46 +2,45 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator, Sequence
+from collections.abc import Sequence
 
 from asyncinfer import lifecycle
 from asyncinfer.abc import Claim, ClaimRequest, Claims, ModelRoom
-from asyncinfer_sqlite._heads import SQL, Head, Heads, Line, lines_of, mates, promote
+from asyncinfer_sqlite._heads import SQL, Head, Heads, lines_of, mates, promote
 from asyncinfer_sqlite._rows import INLINE_BYTES
-from asyncinfer_sqlite._transaction import Transaction, as_list
+from asyncinfer_sqlite._transaction import Line, Transaction, as_list
 
 _READ_AHEAD = 256
 
 
 def look(tx: Transaction, requests: Sequence[ClaimRequest]) -> list[Claims] | None:
     """Answer claims that would find nothing, without the write lock; None when a claim must be made."""
-    answers: list[Claims] = []
     for request in requests:
-        for room in request.models:
-            for line in lines_of(tx.connection, room.model):
-                if _may_find(tx, request, line):
-                    return None
-        answers.append(_answer(tx, request, []))
-    return answers
+        for line in _lines(tx, request):
+            if _may_find(tx, request, line):
+                return None
+    return [_answer(tx, request, []) for request in requests]
 
 
 def claim(tx: Transaction, requests: Sequence[ClaimRequest]) -> list[Claims]:
     """Serve the requests in order, but a solo job first: it needs a worker that got nothing else."""
     for worker in {request.worker for request in requests}:
-        tx.execute(SQL["tie_worker"], (worker, tx.lock))
-    alone: dict[str, tuple[ClaimRequest, Claim]] = {}
-    for request in requests:
+        tx.tie(worker)
+    for model in {room.model for request in requests for room in request.models}:
+        promote(tx, model, lines_of(tx, model))
+    alone: dict[str, tuple[int, Claim]] = {}
+    for at, request in enumerate(requests):
         if request.is_idle and not request.is_isolated and request.worker not in alone:
             claimed = _claim_solo(tx, request)
             if claimed is not None:
-                alone[request.worker] = (request, claimed)
+                alone[request.worker] = (at, claimed)
     answers: list[Claims] = []
-    for request in requests:
-        if request.worker not in alone:
-            answers.append(_Claiming(tx, request).answer())
-            continue
-        chosen, claimed = alone[request.worker]
-        answers.append(_answer(tx, request, [claimed] if chosen is request else []))
+    for at, request in enumerate(requests):
+        if request.worker in alone:
+            chosen, claimed = alone[request.worker]
+            answers.append(_answer(tx, request, [claimed] if chosen == at else []))
+        else:
+            answers.append(_answer(tx, request, _Claiming(tx, request).claims()))
     return answers
 
 
@@ -52,8 +51,7 @@ class _Turn:
         self.room = room
         self.spare = room.room
         ahead = max(1, min(room.room, request.slots * max(1, room.batch_size), _READ_AHEAD))
-        lines = [line for line in lines_of(tx.connection, room.model)]
-        promote(tx, room.model, lines)
+        lines = lines_of(tx, room.model)
         self.heads = [
             Heads(tx, SQL[place], (line.number,), ahead)
             for line in lines
@@ -80,13 +78,13 @@ class _Claiming:
         self._claims: list[Claim] = []
         self._groups = 0
 
-    def answer(self) -> Claims:
+    def claims(self) -> list[Claim]:
         request = self._request
         turns = [_Turn(self._tx, room, request) for room in request.models if room.room > 0]
         while turns:
             turns = [turn for turn in turns if self._serve(turn)]
         _begin(self._tx, request, self._taken)
-        return _answer(self._tx, request, self._claims)
+        return self._claims
 
     def _serve(self, turn: _Turn) -> bool:
         """Claim one head with its batch; tell whether the model's next turn may bring more."""
@@ -124,14 +122,18 @@ def _claim_solo(tx: Transaction, request: ClaimRequest) -> Claim | None:
     if request.slots <= 0:
         return None
     for room in request.models:
-        for line in lines_of(tx.connection, room.model):
-            if room.room > 0 and not line.is_paused:
-                head = Heads(tx, SQL["solo"], (line.number,), 1).first(set())
-                if head is not None:
-                    claimed = _claim_of(tx, head, request, room.model, 0)
-                    _begin(tx, request, {head.row.n})
-                    return claimed
+        for line in lines_of(tx, room.model):
+            head = _solo_head(tx, line) if room.room > 0 else None
+            if head is not None:
+                claimed = _claim_of(tx, head, request, room.model, 0)
+                _begin(tx, request, {head.row.n})
+                return claimed
     return None
+
+
+def _solo_head(tx: Transaction, line: Line) -> Head | None:
+    """Return the first last chance that may run, ending those before it that have expired."""
+    return None if line.is_paused else Heads(tx, SQL["solo"], (line.number,), 1).first(set())
 
 
 def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, group: int) -> Claim:
@@ -143,28 +145,28 @@ def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, gr
         input_ = tx.execute(SQL["input"], (row.n,)).fetchone()[0] if row.input_bytes >= INLINE_BYTES else b""
     checkpoint = tx.execute(SQL["checkpoint"], (row.n,)).fetchone() if row.attempt else None
     return Claim(
-        owner=row.owner,
-        id=row.id,
-        attempt=row.attempt + 1,
-        model=model,
-        queue=tx.lines.names(tx.connection, row.line)[1],
-        input=input_,
-        content_type=fixed.content_type,
-        group=group,
-        is_solo=lifecycle.is_last_chance(crashes=row.crashes, crash_budget=fixed.crash_budget),
-        traceparent=fixed.traceparent,
-        checkpoint=None if checkpoint is None else checkpoint[0],
-        failures=row.failures,
-        crashes=row.crashes,
-        max_attempts=fixed.max_attempts,
-        crash_budget=fixed.crash_budget,
-        backoff=fixed.backoff,
-        time_limit=fixed.time_limit,
-        deadline=fixed.deadline,
-        created_at=head.created_at,
-        claimed_at=tx.now,
-        metadata=fixed.metadata,
-        ref=row.n,
+        row.owner,
+        row.id,
+        row.attempt + 1,
+        model,
+        tx.lines.names(tx.connection, row.line)[1],
+        input_,
+        fixed.content_type,
+        group,
+        lifecycle.is_last_chance(crashes=row.crashes, crash_budget=fixed.crash_budget),
+        fixed.traceparent,
+        None if checkpoint is None else checkpoint[0],
+        row.failures,
+        row.crashes,
+        fixed.max_attempts,
+        fixed.crash_budget,
+        fixed.backoff,
+        fixed.time_limit,
+        fixed.deadline,
+        head.created_at,
+        tx.now,
+        fixed.metadata,
+        row.n,
     )
 
 
@@ -177,35 +179,44 @@ def _begin(tx: Transaction, request: ClaimRequest, numbers: set[int]) -> None:
 
 
 def _answer(tx: Transaction, request: ClaimRequest, claims: list[Claim]) -> Claims:
-    lines = [line for room in request.models for line in lines_of(tx.connection, room.model)]
-    firsts = [
-        first for line in lines if (first := tx.execute(SQL["next_delayed"], (line.number,)).fetchone()[0]) is not None
-    ]
+    firsts = [first for line in _lines(tx, request) if (first := _next_delayed(tx, line)) is not None]
+    is_solo_waiting = not request.is_isolated and any(
+        _solo_head(tx, line) is not None
+        for room in request.models
+        if room.limit is None or room.limit > 0
+        for line in lines_of(tx, room.model)
+    )
+    ended, tx.ended_heads = tx.ended_heads, []
     return Claims(
         claims=claims,
-        is_solo_waiting=not request.is_isolated and any(_is_solo_waiting(tx, request)),
+        is_solo_waiting=is_solo_waiting,
         next_at=max(min(firsts), tx.now + tx.paused_for) if firsts else None,
+        ended=ended,
     )
 
 
-def _is_solo_waiting(tx: Transaction, request: ClaimRequest) -> Iterator[bool]:
-    for room in request.models:
-        if room.limit is None or room.limit > 0:
-            for line in lines_of(tx.connection, room.model):
-                if not line.is_paused:
-                    yield bool(tx.execute(SQL["has_solo"], (line.number,)).fetchone()[0])
-
-
 def _may_find(tx: Transaction, request: ClaimRequest, line: Line) -> bool:
-    first = tx.execute(SQL["next_delayed"], (line.number,)).fetchone()[0]
+    first = _next_delayed(tx, line)
     if first is not None and first <= tx.now and not tx.paused_for:
         return True
     if line.is_paused:
         return False
     if tx.execute(SQL["has_ready"], (line.number,)).fetchone()[0]:
         return True
-    takes_solo = request.is_idle or request.is_isolated
-    return takes_solo and bool(tx.execute(SQL["has_solo"], (line.number,)).fetchone()[0])
+    solo = tx.execute(SQL["first_solo"], (line.number,)).fetchone()
+    if solo is None:
+        return False
+    # One that has expired is ended by whoever meets it.
+    return request.is_idle or request.is_isolated or (solo[0] is not None and solo[0] <= tx.now)
+
+
+def _next_delayed(tx: Transaction, line: Line) -> int | None:
+    found: int | None = tx.execute(SQL["next_delayed"], (line.number,)).fetchone()[0]
+    return found
+
+
+def _lines(tx: Transaction, request: ClaimRequest) -> list[Line]:
+    return [line for room in request.models for line in lines_of(tx, room.model)]
 
 
 def _place_of(head: Head) -> tuple[float, int]:

@@ -2,29 +2,20 @@
 
 from __future__ import annotations
 
-import sqlite3
 from collections.abc import Iterator
 
 from msgspec import Struct
 
 from asyncinfer import lifecycle
-from asyncinfer.abc import Status
+from asyncinfer.abc import JobKey, Status
 from asyncinfer_sqlite._moves import Ending, MoveRow, end, owe, subscriptions_of
-from asyncinfer_sqlite._rows import Fixed, Row, error_blob, fixed_of, fixed_or_default
+from asyncinfer_sqlite._rows import Fixed, Row, asked, error_blob, fixed_of, fixed_or_default
 from asyncinfer_sqlite._sql import Statement, load
-from asyncinfer_sqlite._transaction import Transaction
+from asyncinfer_sqlite._transaction import Line, Transaction
 
 SQL = load("claim")
 _MOVE_COLUMNS = 20
 _PROMOTED_AT_ONCE = 1_000
-
-
-class Line(Struct, frozen=True):
-    """One model in one queue."""
-
-    number: int
-    queue: str
-    is_paused: bool
 
 
 class Head(Struct, gc=False):
@@ -92,10 +83,14 @@ def mates(tx: Transaction, head: Head, ahead: int) -> Iterator[Head]:
         tag, n = rows[-1][11], rows[-1][0]
 
 
-def lines_of(connection: sqlite3.Connection, model: str) -> list[Line]:
+def lines_of(tx: Transaction, model: str) -> list[Line]:
     """Return the lines of a model."""
-    found = connection.execute(SQL["lines"].text, (model,)).fetchall()
-    return [Line(number, queue, bool(is_paused)) for number, queue, is_paused in found]
+    lines = tx.lines_of_models.get(model)
+    if lines is None:
+        found = tx.all(SQL["lines"], (asked(model),))
+        lines = [Line(number, queue, bool(is_paused)) for number, queue, is_paused in found]
+        tx.lines_of_models[model] = lines
+    return lines
 
 
 def open_head(tx: Transaction, row: Row) -> Head | None:
@@ -105,11 +100,13 @@ def open_head(tx: Transaction, row: Row) -> Head | None:
         head = Head(MoveRow(*row[:_MOVE_COLUMNS]), fixed_of(row[19]), row[20], row[21], row[22])
     except ValueError as error:
         condemn(tx, row, str(error))
+        tx.ended_heads.append(JobKey(str(row[1]), str(row[2])))
         return None
     expire_at = head.row.expire_at
     if expire_at is not None and expire_at <= tx.now and not tx.paused_for:
         error = lifecycle.expired_error(head.fixed.expire_code, head.row.attempt)
         end(tx, [Ending(head.row, "failed", error=error)])
+        tx.ended_heads.append(JobKey(head.row.owner, head.row.id))
         return None
     return head
 

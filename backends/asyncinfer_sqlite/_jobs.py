@@ -20,7 +20,7 @@ from asyncinfer.abc import (
     StatusEvent,
     StoredEvent,
 )
-from asyncinfer_sqlite._rows import INLINE_BYTES, Row, error_of, fixed_or_default
+from asyncinfer_sqlite._rows import INLINE_BYTES, Row, asked, error_of, fixed_or_default
 from asyncinfer_sqlite._sql import load, read_rows
 from asyncinfer_sqlite._transaction import Lines
 
@@ -32,7 +32,8 @@ _decode_progress = msgspec.msgpack.Decoder(Progress).decode
 
 def get(connection: sqlite3.Connection, lines: Lines, keys: Sequence[JobKey], *, with_result: bool) -> list[Job | None]:
     """Return jobs by key."""
-    rows = read_rows(connection, SQL["jobs"], list(dict.fromkeys(keys)))
+    wanted = [(asked(key.owner), asked(key.id)) for key in dict.fromkeys(keys)]
+    rows = read_rows(connection, SQL["jobs"], wanted)
     found: dict[tuple[str, str], Job] = {}
     for row in rows:
         job = job_of(connection, lines, row, with_result=with_result)
@@ -92,13 +93,23 @@ def job_of(connection: sqlite3.Connection, lines: Lines, row: Row, *, with_resul
     )
 
 
+def is_tombstone(connection: sqlite3.Connection, key: JobKey) -> bool:
+    """Tell whether the id belonged to a job that has been pruned."""
+    return bool(connection.execute(SQL["is_pruned"].text, asked_key(key)).fetchone()[0])
+
+
+def asked_key(key: JobKey) -> tuple[str | bytes, str | bytes]:
+    """Return a key to compare with."""
+    return asked(key.owner), asked(key.id)
+
+
 def submissions(connection: sqlite3.Connection, lines: Lines, keys: Sequence[JobKey]) -> list[NewJob | None]:
     """Return jobs as they were inserted."""
     return [_submission(connection, lines, key) for key in keys]
 
 
 def _submission(connection: sqlite3.Connection, lines: Lines, key: JobKey) -> NewJob | None:
-    row = connection.execute(SQL["submission"].text, key).fetchone()
+    row = connection.execute(SQL["submission"].text, asked_key(key)).fetchone()
     if row is None:
         return None
     fixed = fixed_or_default(row[4])
@@ -143,7 +154,7 @@ def _submission(connection: sqlite3.Connection, lines: Lines, key: JobKey) -> Ne
 
 def events(connection: sqlite3.Connection, key: JobKey, after: int, limit: int) -> EventPage:
     """Return one page of events behind `after`: statuses are derived, progress and output are read."""
-    head = connection.execute(SQL["head"].text, key).fetchone()
+    head = connection.execute(SQL["head"].text, asked_key(key)).fetchone()
     if head is None:
         return EventPage(events=[])
     n = head[0]
@@ -166,7 +177,7 @@ def events(connection: sqlite3.Connection, key: JobKey, after: int, limit: int) 
 
 def attempts(connection: sqlite3.Connection, key: JobKey) -> list[Attempt]:
     """Return the newest attempts, oldest first: earlier ones from their rows, the last from the job's own."""
-    head = connection.execute(SQL["head"].text, key).fetchone()
+    head = connection.execute(SQL["head"].text, asked_key(key)).fetchone()
     if head is None:
         return []
     n, _, _, _, attempt, started_at, finished_at, error, worker, ending = head

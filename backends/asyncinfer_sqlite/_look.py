@@ -9,8 +9,8 @@ import msgspec
 
 from asyncinfer.abc import Counts, JobFilter, JobKey, JobPage
 from asyncinfer.errors import InvalidOption
-from asyncinfer_sqlite._jobs import SQL, job_of
-from asyncinfer_sqlite._rows import Row, fixed_or_default
+from asyncinfer_sqlite._jobs import SQL, asked_key, job_of
+from asyncinfer_sqlite._rows import Row, asked, fixed_or_default
 from asyncinfer_sqlite._sql import Statement
 from asyncinfer_sqlite._transaction import Lines, as_list
 
@@ -32,7 +32,7 @@ def find(
     """Return the page behind the cursor `after`, or the one that ends in front of `before`."""
     if after is not None and before is not None:
         raise InvalidOption("after, before: give one cursor, not both")
-    start = _decoded(before or after)
+    start = _decoded(after if before is None else before)
     rows = _matching_rows(connection, owner, matching, start, is_forward=before is None, limit=limit + 1)
     if before is not None:
         has_newer, has_older = len(rows) > limit, True
@@ -67,9 +67,8 @@ def _matching_rows(
     is_forward: bool,
     limit: int,
 ) -> list[Row]:
-    wanted = {
-        row[0] for row in connection.execute(SQL["lines_matching"].text, (matching.model, matching.queue)).fetchall()
-    }
+    names = [None if name is None else asked(name) for name in (matching.model, matching.queue)]
+    wanted = {row[0] for row in connection.execute(SQL["lines_matching"].text, names).fetchall()}
     taken: list[Row] = []
     chunks = _chunks(connection, owner, start, is_forward=is_forward)
     for chunk in chunks:
@@ -115,15 +114,15 @@ def _chunks(
 def _of_owner(
     connection: sqlite3.Connection, owner: str, start: Place | None, *, is_forward: bool
 ) -> Iterator[list[Row]]:
-    statement = SQL["older" if is_forward else "newer"]
+    statement, of = SQL["older" if is_forward else "newer"], asked(owner)
     if start is None:
         beyond = _LAST if is_forward else ""
     else:
         # The same id of an owner that sorts on the other side of the cursor still lies beyond it.
         beyond = start[0]
         if (owner < start[1]) if is_forward else (owner > start[1]):
-            yield connection.execute(SQL["same_id"].text, (owner, start[0])).fetchall()
-    while rows := connection.execute(statement.text, (owner, beyond, _LOOKED_AT)).fetchall():
+            yield connection.execute(SQL["same_id"].text, (of, start[0])).fetchall()
+    while rows := connection.execute(statement.text, (of, beyond, _LOOKED_AT)).fetchall():
         yield rows
         beyond = rows[-1][2]
 
@@ -162,7 +161,7 @@ def counts(connection: sqlite3.Connection, owner: str | None, queue: str | None)
     if owner is None:
         rows = connection.execute(SQL["counts"].text).fetchall()
     else:
-        rows = connection.execute(SQL["counts_of_owner"].text, (owner,)).fetchall()
+        rows = connection.execute(SQL["counts_of_owner"].text, (asked(owner),)).fetchall()
     found = [
         Counts(
             queue=row[0],
@@ -198,7 +197,7 @@ def _oldest(connection: sqlite3.Connection, owner: str | None, line: int) -> int
 
 def position(connection: sqlite3.Connection, key: JobKey) -> int | None:
     """Return how many ready jobs of its model stand before a ready one."""
-    row = connection.execute(SQL["place"].text, key).fetchone()
+    row = connection.execute(SQL["place"].text, asked_key(key)).fetchone()
     if row is None or row[3] == "delayed":
         return None
     n, mine, tag, _ = row

@@ -10,7 +10,7 @@ from msgspec import Struct
 
 from asyncinfer import lifecycle
 from asyncinfer.abc import JobError, Status, Subscription
-from asyncinfer_sqlite._rows import INLINE_BYTES, Fixed, error_blob, fixed_or_default
+from asyncinfer_sqlite._rows import INLINE_BYTES, Fixed, asked, error_blob, fixed_or_default
 from asyncinfer_sqlite._sql import load
 from asyncinfer_sqlite._transaction import Transaction, as_list
 
@@ -108,7 +108,7 @@ def _number(tx: Transaction, name: Named) -> int | None:
     ref = getattr(name, "ref", None)
     if isinstance(ref, int):
         return ref
-    row = tx.execute(_SQL["number"], (name.owner, name.id)).fetchone()
+    row = tx.execute(_SQL["number"], (asked(name.owner), asked(name.id))).fetchone()
     return None if row is None else row[0]
 
 

@@ -7,7 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from asyncinfer.abc import Delivery, DeliveryAttempt, Endpoint, JobKey, NewDelivery, Owed, Settlement, Subscription
-from asyncinfer_sqlite._rows import Row
+from asyncinfer_sqlite._rows import Row, asked
 from asyncinfer_sqlite._sql import load
 from asyncinfer_sqlite._transaction import Transaction, as_list
 
@@ -91,7 +91,7 @@ def redeliver(tx: Transaction, owner: str, ids: Sequence[str], due_at: int) -> l
     """Make ended deliveries pending again."""
     answers: list[bool] = []
     for each in ids:
-        is_known = tx.execute(SQL["status"], (each, owner)).fetchone() is not None
+        is_known = tx.execute(SQL["status"], (asked(each), asked(owner))).fetchone() is not None
         if is_known:
             tx.execute(SQL["reopen"], (due_at, each))
         answers.append(is_known)

@@ -61,11 +61,15 @@ def record(tx: Transaction, items: Sequence[PreparedRecord]) -> list[int | None]
         if row is None or not holds(row, item.record.attempt):
             answers.append(None)
             continue
-        told.add(tx, item, row)
-        moved[row.n] = row
+        move_id = item.record.move_id
+        if not move_id or row.move_id != move_id:
+            told.add(tx, item, row)
+            # While an attempt runs, the column names its newest write; the one that ends it comes next.
+            row.move_id = move_id or None
+            moved[row.n] = row
         answers.append(row.revision)
     told.write(tx)
-    tx.write(_SQL["record"], [(row.n, row.attempt, row.revision) for row in moved.values()])
+    tx.write(_SQL["record"], [(row.n, row.attempt, row.revision, row.move_id) for row in moved.values()])
     return answers
 
 

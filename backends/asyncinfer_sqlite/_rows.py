@@ -12,6 +12,7 @@ from asyncinfer.abc import Backoff, Inserted, JobError, Limits, NewJob, Subscrip
 INLINE_BYTES = 2048
 """Inputs and results from here on lie in their own tables: an UPDATE rewrites the row, 30 us a job at 1 KiB."""
 _INT64 = 2**63
+_NO_NUMBERS = (None,) * 6
 
 
 class Fixed(Struct, frozen=True, array_like=True, gc=False):
@@ -105,14 +106,32 @@ def prepare(job: NewJob, limits: Limits) -> PreparedJob | Inserted:
 
 
 def _check_columns(job: NewJob) -> None:
+    if not job.id:
+        raise ValueError("id: expected a text that is not empty")
     for text in (job.owner, job.id, job.model, job.queue, job.batch_key):
         if not text.isascii():
             text.encode()
-    for number in (job.not_before, job.expire_at, job.key_until, job.dedup_until):
-        if number is not None and not -_INT64 <= number < _INT64:
-            raise ValueError(f"expected an instant in milliseconds, got {number}")
     if not 0 <= job.priority <= 9:
         raise ValueError(f"priority: expected 0 to 9, got {job.priority}")
+    for number in (job.cost, job.max_attempts, job.crash_budget, job.retention_result, job.retention_record):
+        if not -_INT64 <= number < _INT64:
+            raise ValueError(f"expected an integer of 64 bits, got {number}")
+    optional = (job.not_before, job.expire_at, job.deadline, job.time_limit, job.key_until, job.dedup_until)
+    if optional != _NO_NUMBERS:
+        for instant in optional:
+            if instant is not None and not -_INT64 <= instant < _INT64:
+                raise ValueError(f"expected an integer of 64 bits, got {instant}")
+
+
+def asked(text: str) -> str | bytes:
+    """Return a text to compare with; one that is no Unicode text becomes a blob, which equals no stored text."""
+    if text.isascii():
+        return text
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return text.encode("utf-8", "surrogatepass")
+    return text
 
 
 def fixed_of(blob: object) -> Fixed:

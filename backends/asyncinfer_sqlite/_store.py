@@ -2,8 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
-import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from pathlib import Path
 from typing import Literal
@@ -214,7 +212,7 @@ class SQLiteStore(JobStore):
         return await self._reader.run(lambda db: _jobs.submissions(db, self._lines, keys))
 
     async def is_tombstone(self, key: JobKey) -> bool:
-        return await self._reader.run(lambda db: bool(db.execute(_SQL["is_pruned"].text, key).fetchone()[0]))
+        return await self._reader.run(lambda db: _jobs.is_tombstone(db, key))
 
     async def find(
         self,

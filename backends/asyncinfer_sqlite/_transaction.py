@@ -6,8 +6,10 @@ import json
 import sqlite3
 from collections.abc import Iterable, Sequence
 
+from msgspec import Struct
+
 from asyncinfer import lifecycle
-from asyncinfer.abc import Status
+from asyncinfer.abc import JobKey, Status
 from asyncinfer_sqlite._rows import Row
 from asyncinfer_sqlite._sql import Statement, load, write_rows
 
@@ -52,10 +54,20 @@ class Lines:
         self._names[number] = (model, queue)
 
 
+class Line(Struct, frozen=True):
+    """One model in one queue."""
+
+    number: int
+    queue: str
+    is_paused: bool
+
+
 class Transaction:
     """What the moves of one batch share. Made after BEGIN; `flush` stands before COMMIT."""
 
-    def __init__(self, connection: sqlite3.Connection, lines: Lines, now: int, *, paused_for: int, lock: str) -> None:
+    def __init__(
+        self, connection: sqlite3.Connection, lines: Lines, now: int, *, paused_for: int, lock: str, tied: set[str]
+    ) -> None:
         self.connection = connection
         self.lines = lines
         self.now = now
@@ -63,6 +75,11 @@ class Transaction:
         """The clock has jumped: for so many milliseconds nothing expires, no key ends, no delayed job is promoted."""
         self.lock = lock
         """Name of this store's liveness lock."""
+        self._tied = tied
+        self.ended_heads: list[JobKey] = []
+        """Heads that the claim being served has ended, because they expired or cannot be read."""
+        self.lines_of_models: dict[str, list[Line]] = {}
+        """What this transaction's claims have read; nothing that a claim stands behind may add a line or pause one."""
         self._tallies: dict[tuple[str, int], list[int]] = {}
         self._queues: dict[str, list[int]] = {}
         self._virtual_times: dict[str, float] = {}
@@ -89,6 +106,12 @@ class Transaction:
         first = self._next_n
         self._next_n += count
         return first
+
+    def tie(self, worker: str) -> None:
+        """Note that this store's lock proves that the worker lives."""
+        if worker not in self._tied:
+            self.connection.execute(_SQL["tie_worker"].text, (worker, self.lock))
+            self._tied.add(worker)
 
     def count(self, owner: str, line: int, source: Status | None, target: Status | None, input_bytes: int) -> None:
         """Count one job's move; None is "no record"."""

@@ -58,6 +58,7 @@ class Writer:
         self._insert_timeout = insert_timeout
         self._lines = Lines()
         self._lock_name = ""
+        self._tied: set[str] = set()
         self._connection: aiosqlite.Connection | None = None
         self._waiting: dict[Kind, list[Call]] = {}
         self._batch: Batch | None = None
@@ -70,6 +71,7 @@ class Writer:
     def start(self, connection: aiosqlite.Connection, lock_name: str) -> None:
         """Begin to serve. The task lives until `close`."""
         self._connection, self._lock_name = connection, lock_name
+        self._tied.clear()
         self._is_closing = False
         self._files = None
         self._task = asyncio.create_task(self._serve(), name="asyncinfer-sqlite-writer")
@@ -175,7 +177,7 @@ class Writer:
         assert connection is not None
         try:
             while not await run(connection, lambda raw: self._run(raw, batch)):
-                await asyncio.sleep(random.uniform(*_BUSY_PAUSE))  # noqa: S311  a pause, not a secret
+                await asyncio.sleep(random.uniform(*_BUSY_PAUSE))
         except Exception as error:
             # The service must live: whatever broke, its callers hear of it and the next batch gets its chance.
             _LOGGER.exception("a batch of the SQLite store failed")
@@ -190,12 +192,15 @@ class Writer:
         has_room = not batch.has("insert") or free_bytes(self._path.parent) >= self._min_free_bytes
 
         def open_transaction() -> Transaction:
-            return Transaction(connection, self._lines, now, paused_for=paused_for, lock=self._lock_name)
+            return Transaction(
+                connection, self._lines, now, paused_for=paused_for, lock=self._lock_name, tied=self._tied
+            )
 
         is_done = batch.run(connection, open_transaction, has_room)
         if batch.was_rolled_back:
-            # A line that the transaction added is gone with it.
+            # What the transaction added is gone with it.
             self._lines.forget()
+            self._tied.clear()
         return is_done
 
     def _guard_files(self, connection: sqlite3.Connection, batch: Batch) -> None:

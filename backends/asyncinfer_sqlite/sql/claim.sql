@@ -63,9 +63,9 @@ WHERE n = promoted.column1 AND place = 'delayed'
 -- When the next delayed job of a line becomes ready.
 SELECT min(not_before) FROM jobs INDEXED BY jobs_delayed WHERE place = 'delayed' AND line = ?
 
--- name: has_solo
--- Whether a last chance waits in a line.
-SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_solo WHERE place = 'solo' AND line = ?)
+-- name: first_solo
+-- When the first waiting last chance of a line expires.
+SELECT expire_at FROM jobs INDEXED BY jobs_solo WHERE place = 'solo' AND line = ? ORDER BY tag, n LIMIT 1
 
 -- name: has_ready
 -- Whether a job is ready in a line.
@@ -77,7 +77,3 @@ UPDATE jobs SET
     status = 'failed', place = NULL, revision = ?, attempt = ?, failures = ?, crashes = ?, tag = 0.0, started_at = ?,
     finished_at = ?, prune_at = ?, error = ?, is_subscribed = ?
 WHERE n = ?
-
--- name: tie_worker
--- Notes which lock proves that a worker lives.
-INSERT INTO workers (worker, lock) VALUES (?, ?) ON CONFLICT (worker) DO UPDATE SET lock = excluded.lock

@@ -64,3 +64,7 @@ SELECT tag FROM virtual_times WHERE model = ?
 -- name: set_virtual_times
 -- Moves models' virtual times on.
 INSERT INTO virtual_times (model, tag) VALUES (?, ?) ON CONFLICT (model) DO UPDATE SET tag = excluded.tag
+
+-- name: tie_worker
+-- Notes which lock proves that a worker lives.
+INSERT INTO workers (worker, lock) VALUES (?, ?) ON CONFLICT (worker) DO UPDATE SET lock = excluded.lock

@@ -56,8 +56,8 @@ SELECT EXISTS (
 
 -- name: record
 -- Moves the revision of running attempts on.
-UPDATE jobs SET revision = recorded.column3
-FROM (VALUES (?, ?, ?)) AS recorded
+UPDATE jobs SET revision = recorded.column3, move_id = recorded.column4
+FROM (VALUES (?, ?, ?, ?)) AS recorded
 WHERE n = recorded.column1 AND status = 'running' AND attempt = recorded.column2
 
 -- name: progress
