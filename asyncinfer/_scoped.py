@@ -104,7 +104,7 @@ class ScopedManager:
         engine = self._engine
         now = engine.clock.now()
         jobs = [self._new_job(submission, now) for submission in chunk]
-        waiters = [engine.waiters.waiter(JobKey(job.owner, job.id)) for job in jobs]
+        waiters = [self._new_waiter(job) for job in jobs]
         answers = await engine.insert(jobs)
         for index, (submission, job, waiter, answer) in enumerate(
             zip(chunk, jobs, waiters, answers, strict=True), start
@@ -119,7 +119,7 @@ class ScopedManager:
     async def _submit(self, submission: Submission[R]) -> JobHandle[R]:
         engine = self._engine
         job = self._new_job(submission, engine.clock.now())
-        waiter = engine.waiters.waiter(JobKey(job.owner, job.id))  # before the insert: a worker may win the race
+        waiter = self._new_waiter(job)  # before the insert: a worker may win the race
         (answer,) = await engine.insert([job])
         if answer.kind == "full" and submission.options.get("wait_for_room"):
             answer = await engine.insert_when_room(job)
@@ -128,6 +128,12 @@ class ScopedManager:
     def _new_job(self, submission: Submission[Any], now: int) -> NewJob:
         self._core.require(submission.model)
         return self._engine.factory.new_job(submission, self._owner, now)
+
+    def _new_waiter(self, job: NewJob) -> Waiter:
+        waiters = self._engine.waiters
+        waiter = waiters.waiter(JobKey(job.owner, job.id))
+        waiters.submitted(waiter)
+        return waiter
 
     def _handle_of(self, submission: Submission[R], job: NewJob, waiter: Waiter, answer: Inserted) -> JobHandle[R]:
         if answer.kind == "inserted":

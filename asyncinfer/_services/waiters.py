@@ -6,8 +6,9 @@ import asyncio
 import logging
 import weakref
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
 from weakref import WeakValueDictionary
+
+from msgspec import Struct
 
 from asyncinfer._clock import Clock
 from asyncinfer._job import Job, JobError, JobKey, Status
@@ -26,7 +27,7 @@ LOOK_UP = 1_000
 logger = logging.getLogger("asyncinfer.waiters")
 
 
-class Ending(NamedTuple):
+class Ending(Struct, frozen=True, gc=False):
     """How a job ended. `result` is None when it must be read from the store."""
 
     status: Status
@@ -37,13 +38,15 @@ class Ending(NamedTuple):
 class Waiter:
     """What every live handle of one job shares: the ending once it is known, a future for each who waits."""
 
-    __slots__ = ("__weakref__", "ending", "futures", "is_claimed_here", "key")
+    __slots__ = ("__weakref__", "ending", "futures", "is_claimed_here", "key", "seen_hints")
 
     def __init__(self, key: JobKey) -> None:
         self.key = key
         self.ending: Ending | None = None
-        self.futures: list[asyncio.Future[Ending | None]] = []
+        self.futures: list[asyncio.Future[Ending | None]] | None = None
         self.is_claimed_here = False
+        self.seen_hints = -1
+        """How many hints had come when the job was certainly still to end; -1: nothing is known of it."""
 
 
 class Waiters:
@@ -57,6 +60,7 @@ class Waiters:
         self._watched: dict[JobKey, set[asyncio.Event]] = {}
         self._kept_bytes = 0
         self._suspects: list[JobKey] = []
+        self._hints = 0
         self._look = asyncio.Event()
 
     def waiter(self, key: JobKey) -> Waiter:
@@ -69,9 +73,14 @@ class Waiters:
     def alias(self, waiter: Waiter, key: JobKey) -> Waiter:
         """Return the waiter of `key`, which answers for the submission that made `waiter`."""
         if key == waiter.key:
+            waiter.seen_hints = -1
             return waiter
         self._waiters.pop(waiter.key, None)
         return self.waiter(key)
+
+    def submitted(self, waiter: Waiter) -> None:
+        """Note that the job is about to be inserted: until a hint comes, only this manager can have ended it."""
+        waiter.seen_hints = self._hints
 
     def claimed(self, key: JobKey) -> None:
         """Note that this manager runs the job now."""
@@ -96,19 +105,24 @@ class Waiters:
             event.set()
 
     async def wait(self, waiter: Waiter) -> Ending | None:
-        """Return the job's ending, or None when the store does not know the job; raises whatever the store raises."""
+        """Return the job's ending, or None when the store does not know the job."""
         if waiter.ending is not None:
             return waiter.ending
         future: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
-        waiter.futures.append(future)
-        self._awaited[waiter.key] = waiter
+        if waiter.futures is None:
+            waiter.futures = [future]
+            self._awaited[waiter.key] = waiter
+        else:
+            waiter.futures.append(future)
+        if not waiter.is_claimed_here and waiter.seen_hints != self._hints:
+            self._suspects.append(waiter.key)
+            self._look.set()
         try:
-            if not waiter.is_claimed_here:
-                await self._look_up([waiter.key])
             return await future
         finally:
             waiter.futures.remove(future)
             if not waiter.futures:
+                waiter.futures = None
                 self._awaited.pop(waiter.key, None)
 
     def watch(self, key: JobKey, event: asyncio.Event) -> Callable[[], None]:
@@ -133,6 +147,7 @@ class Waiters:
 
     def look_soon(self, keys: Sequence[JobKey]) -> None:
         """Look these up in the next turn: they were moved by someone else's step."""
+        self._hints += 1
         self._suspects.extend(key for key in keys if key in self._awaited)
         for key in keys:
             self.requeued(key)
@@ -141,6 +156,7 @@ class Waiters:
     async def follow(self, on_hint: Callable[[Sequence[JobKey] | None], None]) -> None:
         """Pass on the store's hints of changes made elsewhere, for as long as the store is open."""
         async for keys in self._store.changes():
+            self._hints += 1
             on_hint(keys)
             if keys is None:
                 self._wake_all_watchers()
@@ -151,20 +167,26 @@ class Waiters:
                 await self._look_up([key for key in keys if key in self._awaited])
 
     async def poll(self) -> None:
-        """Look up what is waited for, now and then: a hint may be lost."""
+        """Look up what somebody began to wait for, in one call, and everything else now and then: a hint may be lost."""
         while True:
-            timer = self._clock.call_later(POLL_SECONDS, self._look.set)
+            if not self._suspects and await self._timed_out():
+                self._wake_all_watchers()
+                self._suspects.extend(self._next_awaited())
+            suspects, self._suspects = self._suspects[:LOOK_UP], self._suspects[LOOK_UP:]
             try:
-                await self._look.wait()
-            finally:
-                timer.cancel()
-                self._look.clear()
-            suspects, self._suspects = self._suspects, []
-            self._wake_all_watchers()
-            try:
-                await self._look_up(suspects or self._next_awaited())
+                await self._look_up(suspects)
             except StoreError as error:
                 logger.warning("could not look for endings: %s", error)
+
+    async def _timed_out(self) -> bool:
+        """Wait until there is a suspect, or until the next poll is due."""
+        self._look.clear()
+        timer = self._clock.call_later(POLL_SECONDS, self._look.set)
+        try:
+            await self._look.wait()
+        finally:
+            timer.cancel()
+        return not self._suspects
 
     def _next_awaited(self) -> Sequence[JobKey]:
         """Take the next jobs that are waited for and do not run here, in turn."""
@@ -192,7 +214,7 @@ class Waiters:
         if size <= SMALL_RESULT_BYTES:
             return ending
         if self._kept_bytes + size > KEPT_RESULT_BYTES:
-            return ending._replace(result=None)
+            return Ending(ending.status, None, ending.error)
         self._kept_bytes += size
         weakref.finalize(waiter, self._let_go, size)
         return ending
@@ -207,6 +229,6 @@ def ending_of(job: Job) -> Ending:
 
 
 def _resolve(waiter: Waiter, ending: Ending | None) -> None:
-    for future in waiter.futures:
+    for future in waiter.futures or ():
         if not future.done():
             future.set_result(ending)
