@@ -53,7 +53,11 @@ async def _demo(folder: Path, *, everything: bool, keep: bool) -> Proof:
         if not found.files:
             raise AsyncinferError(f"there is no file to identify in {folder}")
         _tell_found(screen, folder, found)
-        shown = await Show(url, found.files, screen).run()
+        try:
+            shown = await Show(url, found.files, screen).run()
+        except asyncio.CancelledError:
+            screen.say("interrupted: the second process is killed", "red")
+            raise
         screen.say(f"every job has ended; reading {len(shown.submitted):,} of them back from the store")
         proof = await prove(url, shown.submitted, shown.killed.held)
         screen.stop()

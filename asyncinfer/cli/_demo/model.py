@@ -70,6 +70,7 @@ def load_magika() -> Identifies:
         """
 
         def _init_onnx_session(self) -> Any:
+            onnxruntime.disable_telemetry_events()
             options = onnxruntime.SessionOptions()
             options.intra_op_num_threads = 1
             return onnxruntime.InferenceSession(self._model_path, options, providers=["CPUExecutionProvider"])

@@ -12,13 +12,13 @@ from typing import Self
 from rich.console import Console, Group, RenderableType
 from rich.live import Live
 from rich.progress import BarColumn, MofNCompleteColumn, Progress, TaskProgressColumn, TextColumn, TimeElapsedColumn
-from rich.progress_bar import ProgressBar
 from rich.table import Table
 from rich.text import Text
 
 from asyncinfer.cli._job_tables import table_of
 
 SHOWN_TYPES = 12
+BAR = 30
 LINE_SECONDS = 1.0
 """Between two lines of progress where there is no terminal."""
 
@@ -123,7 +123,7 @@ def kinds_table(kinds: Counter[str], *, at_most: int | None = None) -> Table:
     ordered: Sequence[tuple[str, int]] = sorted(kinds.items(), key=lambda kind: (-kind[1], kind[0]))
     most = ordered[0][1] if ordered else 1
     for label, count in ordered[:at_most]:
-        table.add_row(Text(label), f"{count:,}", ProgressBar(total=most, completed=count, width=30))
+        table.add_row(Text(label), f"{count:,}", Text("━" * max(1, round(BAR * count / most)), style="green"))
     if at_most is not None and len(ordered) > at_most:
         rest = ordered[at_most:]
         table.add_row(Text(f"{len(rest)} more", style="dim"), f"{sum(count for _, count in rest):,}", "")

@@ -33,7 +33,7 @@ class Show:
     """One run of the demo on one store."""
 
     def __init__(self, url: str, files: Sequence[str], screen: Screen) -> None:
-        self._url = url
+        self.url = url
         self._files = files
         self._screen = screen
         self._handles: asyncio.Queue[JobHandle[FileKind]] = asyncio.Queue()
@@ -48,8 +48,8 @@ class Show:
     async def run(self) -> Shown:
         """Return once every job has ended. Raises AsyncinferError when the second process does not work."""
         async with contextlib.AsyncExitStack() as stack:
-            manager = await stack.enter_async_context(JobManager(self._url, models=[identify], run_jobs=False))
-            second = stack.enter_context(SecondProcess(self._url))
+            manager = await stack.enter_async_context(JobManager(self.url, models=[identify], run_jobs=False))
+            second = stack.enter_context(SecondProcess(self.url))
             here = await stack.enter_async_context(contextlib.AsyncExitStack())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             worker = await self._meet(second, manager)
@@ -78,7 +78,7 @@ class Show:
 
     async def _join(self, stack: contextlib.AsyncExitStack) -> None:
         """Begin to run jobs in this process too."""
-        await stack.enter_async_context(JobManager(self._url, models=[identify], concurrency={"thread": SLOTS}))
+        await stack.enter_async_context(JobManager(self.url, models=[identify], concurrency={"thread": SLOTS}))
         self._screen.here.pid = os.getpid()
         self._screen.here.now("works", "green")
 
