@@ -167,7 +167,7 @@ class Waiters:
                 await self._look_up([key for key in keys if key in self._awaited])
 
     async def poll(self) -> None:
-        """Look up what somebody began to wait for, in one call, and everything else now and then: a hint may be lost."""
+        """Look up what somebody began to wait for, in one call, and all the rest now and then: a hint may be lost."""
         while True:
             if not self._suspects and await self._timed_out():
                 self._wake_all_watchers()
