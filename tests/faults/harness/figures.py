@@ -1,4 +1,4 @@
-"""Publish what a fault test has measured, so that the documentation is filled from a run and never by hand."""
+"""What a fault test measured, as one JSON line for those who want to read it."""
 
 from __future__ import annotations
 
@@ -7,17 +7,17 @@ from pathlib import Path
 from typing import Literal
 
 import msgspec
-from msgspec import Struct
 
-FIGURES_FILE = "ASYNCINFER_FIGURES"
-"""Environment variable: the file to which each test appends one JSON line; without it the line is only printed."""
+Size = Literal["pr", "rel"]
+FILE = "ASYNCINFER_FIGURES"
+"""The environment variable that names the file to append to."""
 
 
-def report(test: str, size: Literal["pr", "rel"], figures: Struct) -> None:
-    """Print the figures of one fault test (`F4`, `F4 at the first schema`, …) and append them to the figures' file."""
-    line = msgspec.json.encode({"test": test, "size": size, **msgspec.structs.asdict(figures)})
-    print(line.decode())
-    path = os.environ.get(FIGURES_FILE)
+def publish(test: str, size: Size, figures: msgspec.Struct) -> None:
+    """Print the figures, and append them to the file that ASYNCINFER_FIGURES names, if it does."""
+    line = msgspec.json.encode({"test": test, "size": size, "figures": figures}) + b"\n"
+    print(line.decode(), end="")
+    path = os.environ.get(FILE)
     if path:
         with Path(path).open("ab") as file:
-            file.write(line + b"\n")
+            file.write(line)
