@@ -15,7 +15,6 @@ FLOORS = {
     "asyncinfer-memory": "floor-asyncio",
     "asyncinfer-sqlite": "floor-sqlite",
     "asyncinfer-memory-thread": "floor-threads",
-    "asyncinfer-sqlite-thread": "floor-threads",
 }
 """Beside which floor a subject stands, in the workloads that have it."""
 
