@@ -153,6 +153,7 @@ class Job(Struct, frozen=True, kw_only=True):
     error: JobError | None = None
     progress: Progress | None = None
     not_before: int | None = None
+    """Of its latest wait in the queue: what the submit or the retry asked for; None when it was given back or rescued."""
     deadline: int | None = None
     expire_at: int | None = None
     time_limit: int | None = None

@@ -361,7 +361,7 @@ class JobStore(ABC):
     async def prune(self, limit: int, tombstone: int) -> int:
         """Forget: results past `retention_result`, records past `forget_at` (a tombstone of id and key stays for
         `tombstone` ms more), tombstones past their time. At most `limit` rows a call; returns how many.
-        A job with an owed event or a pending delivery is kept.
+        A job with an owed event or a pending delivery is kept, and so is the tombstone of one that was deleted.
         """
 
     @abstractmethod

@@ -33,7 +33,7 @@ def give_back_one(tables: Tables, lease: Lease, move_id: bytes, now: int) -> Wri
     if lifecycle.status_after_give_back(cancel_requested=row.cancel_requested_at is not None) == "canceled":
         tables.end(row, "canceled", now, ending="given_back")
     else:
-        tables.queue_again(row, now, ending="given_back", error=None, not_before=row.not_before, keeps_tag=True)
+        tables.queue_again(row, now, ending="given_back", error=None, not_before=None, keeps_tag=True)
     return "done"
 
 
@@ -49,7 +49,7 @@ def rescue_one(tables: Tables, item: RunningLease, now: int) -> RescueAnswer:
     )
     if status == "queued":
         error = lifecycle.worker_lost_error(row.worker or "", row.attempt)
-        tables.queue_again(row, now, ending="rescued", error=error, not_before=row.not_before, keeps_tag=True)
+        tables.queue_again(row, now, ending="rescued", error=error, not_before=None, keeps_tag=True)
         return "queued"
     if status == "failed":
         error = lifecycle.crash_budget_error(row.crashes, row.attempt)

@@ -29,12 +29,18 @@ def prune(tables: Tables, limit: int, tombstone: int, now: int) -> tuple[int, li
 
 def _prune_tombstones(tables: Tables, limit: int, tombstone: int, now: int) -> int:
     pruned = 0
-    while pruned < limit and (first := tables.tombstones.first) is not None and first[0] + tombstone <= now:
+    for _ in range(limit):
+        first = tables.tombstones.first
+        if first is None or first[0] + tombstone > now:
+            break
         tables.tombstones.remove(first)
         stone = first[2]
         if stone.key is not None and stone.key_until is not None and stone.key_until > now:
             # The key must hold longer: the tombstone waits for it, as if the job had been pruned later.
             tables.tombstones.add((stone.key_until - tombstone, stone.n, stone))
+            continue
+        if stone.debtor is not None and stone.debtor.duties:
+            tables.tombstones.add((now + 1 - tombstone, stone.n, stone))
             continue
         tables.forget_tombstone(stone)
         pruned += 1

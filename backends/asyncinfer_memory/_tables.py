@@ -235,7 +235,7 @@ class Tables:
         if new.dedup is not None and shelf.dedups.get((new.model, new.dedup)) is row:
             del shelf.dedups[new.model, new.dedup]
         key = new.key if new.key is not None and shelf.keys.get(new.key) == new.id else None
-        stone = Tombstone(new.owner, new.id, row.n, new.fingerprint, key, new.key_until)
+        stone = Tombstone(new.owner, new.id, row.n, new.fingerprint, key, new.key_until, row if row.duties else None)
         shelf.tombstones[new.id] = stone
         self.tombstones.add((now, row.n, stone))
         if mine.is_empty:

@@ -261,14 +261,20 @@ class ReplayTests(StoreCase):
         (owed,) = await owed_now(store)
         assert owed.subscriptions == (subscription(),)
 
-    async def test_a_replay_of_an_ended_job_is_owed_at_once(self, store: JobStore) -> None:
+    async def test_a_replay_of_an_ended_job_is_owed_at_once(self, store: JobStore, clock: FakeClock) -> None:
         job = new_job(key="order-7")
         ended = await end(store, success(await start(store, job)))
+        await clock.advance(1)
 
         await insert_one(store, new_job(key="order-7", subscriptions=(subscription(),)))
 
         (owed,) = await owed_now(store)
-        assert (owed.id, owed.status, owed.revision) == (job.id, "succeeded", ended.revision)
+        assert (owed.id, owed.status, owed.revision, owed.at) == (
+            job.id,
+            "succeeded",
+            ended.revision,
+            ended.finished_at,
+        )
         assert owed.subscriptions == (subscription(),)
 
     async def test_a_replay_of_an_ended_job_owes_nothing_to_who_was_told(self, store: JobStore) -> None:

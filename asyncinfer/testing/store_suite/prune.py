@@ -154,6 +154,21 @@ class DeleteTests(StoreCase):
         assert sum(count.queued for count in await store.counts()) == 0
         assert sum(count.queued_bytes for count in await store.counts()) == 0
 
+    async def test_a_tombstone_stays_while_its_ending_is_owed(self, store: JobStore, clock: FakeClock) -> None:
+        job = new_job(subscriptions=(subscription(),))
+        await accept(store, job)
+        await store.delete([job.job_key])
+        await clock.advance(1)
+
+        await store.prune(100, tombstone=0)
+        assert await store.is_tombstone(job.job_key)
+        (owed,) = await owed_now(store)
+        await store.outbox.expand([(owed, ())])
+        await clock.advance(1)
+        await store.prune(100, tombstone=0)
+
+        assert not await store.is_tombstone(job.job_key)
+
     async def test_a_running_job_is_left(self, store: JobStore) -> None:
         claimed = await start(store)
 

@@ -102,6 +102,23 @@ class SoloTests(StoreCase):
 
         assert not answer.is_solo_waiting
 
+    async def test_it_runs_alone_across_the_pools_of_its_worker(self, store: JobStore) -> None:
+        job = await suspect(store)
+        await accept(store, new_job(model="other"))
+
+        others, echoes = await store.claim([request(room("other")), request(room("echo"))])
+
+        assert [claimed.id for claimed in (*others.claims, *echoes.claims)] == [job.id]
+
+    async def test_a_worker_beside_the_one_that_runs_it_goes_on(self, store: JobStore) -> None:
+        job = await suspect(store)
+        other = new_job()
+        await accept(store, other)
+
+        first, second = await store.claim([request(worker="worker-1"), request(worker="worker-2", is_idle=False)])
+
+        assert [[claimed.id for claimed in answer.claims] for answer in (first, second)] == [[job.id], [other.id]]
+
     async def test_a_solo_job_in_a_paused_queue_does_not_wait(self, store: JobStore) -> None:
         await suspect(store)
         await store.pause("default")
