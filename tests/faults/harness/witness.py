@@ -41,19 +41,20 @@ class Witness:
 
 
 class Testimony:
-    """The lines of every witness in a folder, read on from where the last look ended."""
+    """The lines of the witnesses in a folder, of one process or of all, read on from where the last look ended."""
 
     __test__ = False  # pytest takes the name for a test's
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, pid: int | None = None) -> None:
         self._folder = folder
+        self._files = "*.jsonl" if pid is None else f"*-{pid}.jsonl"
         self._offsets: dict[Path, int] = {}
         self._lines: list[Line] = []
         self._decoder = msgspec.json.Decoder(Line)
 
     def lines(self, *events: str) -> Sequence[Line]:
         """Return what has been written so far, of these events or of all, in order of time."""
-        for path in self._folder.glob("*.jsonl"):
+        for path in self._folder.glob(self._files):
             self._read(path)
         self._lines.sort(key=lambda line: line.at)
         return [line for line in self._lines if not events or line.event in events]
