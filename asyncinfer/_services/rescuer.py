@@ -8,7 +8,8 @@ monotonic clock.
 from __future__ import annotations
 
 import logging
-from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Sequence
+import math
+from collections.abc import AsyncIterator, Awaitable, Callable, Collection, Mapping, Sequence
 from typing import NamedTuple
 
 from asyncinfer._clock import Clock
@@ -25,11 +26,14 @@ logger = logging.getLogger("asyncinfer.rescuer")
 
 
 class Sighting(NamedTuple):
-    """An attempt as this observer has seen it: unchanged for `seconds` so far."""
+    """An attempt as this observer has seen it, on its own monotonic clock."""
 
     attempt: int
     renewals: int
-    seconds: float
+    unchanged: float
+    """Seconds for which (attempt, renewals) has stood still."""
+    ends_at: float
+    """When its time_limit or deadline has passed; reckoned at the first sight, so that no later jump moves it."""
 
 
 class Rescuer:
@@ -68,21 +72,26 @@ class Rescuer:
 
     async def look(self) -> None:
         """Watch every running lease once and act on what is proven. Raises StoreError."""
-        elapsed = self._clock.monotonic() - self._last_tick
-        self._last_tick += elapsed
-        if elapsed > 2 * self._tick + 0.5 and self._own_attempts():
-            await self._renew_own()  # after a stall our own leases come first, and nothing is judged by this gap
-        elapsed = min(elapsed, 2 * self._tick)
+        elapsed, has_stalled = self._elapsed()
+        if has_stalled and self._own_attempts():
+            await self._renew_own()  # our own leases come first
         seen: dict[JobKey, Sighting] = {}
         async for page in self._pages():
-            lost = [lease for lease in page if self._is_lost(lease, elapsed, seen)]
-            if lost:
-                await self._rescue(lost)
-            await self._end_overdue(page)
+            others = [lease for lease in page if JobKey(lease.owner, lease.id) not in self._own_attempts()]
+            for lease in others:
+                seen[JobKey(lease.owner, lease.id)] = self._sight(lease, elapsed)
+            await self._rescue([lease for lease in others if self._is_lost(lease, seen)])
+            await self._end_overdue([lease for lease in others if self._is_overdue(lease, seen)])
         self._sightings = seen
         expired = await self._store.expire(PAGE)
         if expired:
             self._on_moved(expired)
+
+    def _elapsed(self) -> tuple[float, bool]:
+        """Return the seconds that count since the last look, two ticks at most, and whether this manager stalled."""
+        now = self._clock.monotonic()
+        elapsed, self._last_tick = now - self._last_tick, now
+        return min(elapsed, 2 * self._tick), elapsed > 2 * self._tick + 0.5
 
     async def _pages(self) -> AsyncIterator[Sequence[RunningLease]]:
         after: JobKey | None = None
@@ -94,22 +103,31 @@ class Rescuer:
                 return
             after = JobKey(page[-1].owner, page[-1].id)
 
-    def _is_lost(self, lease: RunningLease, elapsed: float, seen: dict[JobKey, Sighting]) -> bool:
-        key = JobKey(lease.owner, lease.id)
-        if lease.is_gone:
-            return True
-        if key in self._own_attempts():
-            return False
-        before = self._sightings.get(key)
-        is_same = before is not None and (before.attempt, before.renewals) == (lease.attempt, lease.renewals)
-        seconds = before.seconds + elapsed if is_same and before is not None else 0.0
-        seen[key] = Sighting(lease.attempt, lease.renewals, seconds)
-        return seconds >= self._lease_seconds
+    def _sight(self, lease: RunningLease, elapsed: float) -> Sighting:
+        before = self._sightings.get(JobKey(lease.owner, lease.id))
+        if before is None or before.attempt != lease.attempt:
+            return Sighting(lease.attempt, lease.renewals, 0.0, self._ends_at(lease))
+        unchanged = before.unchanged + elapsed if before.renewals == lease.renewals else 0.0
+        return Sighting(lease.attempt, lease.renewals, unchanged, before.ends_at)
+
+    def _ends_at(self, lease: RunningLease) -> float:
+        limits = [limit for limit in (lease.time_limit_at, lease.deadline) if limit is not None]
+        if not limits:
+            return math.inf
+        left = (min(limits) + LIMIT_GRACE_MS - self._clock.now()) / 1000
+        return self._clock.monotonic() + max(left, 0.0)
+
+    def _is_lost(self, lease: RunningLease, seen: Mapping[JobKey, Sighting]) -> bool:
+        return lease.is_gone or seen[JobKey(lease.owner, lease.id)].unchanged >= self._lease_seconds
+
+    def _is_overdue(self, lease: RunningLease, seen: Mapping[JobKey, Sighting]) -> bool:
+        return not lease.is_gone and self._clock.monotonic() >= seen[JobKey(lease.owner, lease.id)].ends_at
 
     async def _rescue(self, lost: Sequence[RunningLease]) -> None:
-        answers = await self._store.rescue(lost)
+        if not lost:
+            return
         moved: list[JobKey] = []
-        for lease, answer in zip(lost, answers, strict=True):
+        for lease, answer in zip(lost, await self._store.rescue(lost), strict=True):
             if answer != "held":
                 logger.warning(
                     "job %s: attempt %d of worker %s was lost: %s", lease.id, lease.attempt, lease.worker, answer
@@ -119,20 +137,18 @@ class Rescuer:
         if moved:
             self._on_moved(moved)
 
-    async def _end_overdue(self, page: Sequence[RunningLease]) -> None:
-        now = self._clock.now()
-        own = self._own_attempts()
-        overdue = [self._overdue(lease, now) for lease in page if JobKey(lease.owner, lease.id) not in own]
-        finishes = [finish for finish in overdue if finish is not None]
-        if finishes:
-            await self._store.finish(finishes)
-            self._on_moved([JobKey(finish.owner, finish.id) for finish in finishes])
+    async def _end_overdue(self, overdue: Sequence[RunningLease]) -> None:
+        if not overdue:
+            return
+        finishes = [
+            Finish(one.owner, one.id, one.attempt, "failed", self._move_ids(), None, _overdue_error(one))
+            for one in overdue
+        ]
+        await self._store.finish(finishes)
+        self._on_moved([JobKey(one.owner, one.id) for one in overdue])
 
-    def _overdue(self, lease: RunningLease, now: int) -> Finish | None:
-        if lease.time_limit_at is not None and now > lease.time_limit_at + LIMIT_GRACE_MS:
-            error = JobError(code="time_limit", message="the attempt passed its time_limit", attempt=lease.attempt)
-        elif lease.deadline is not None and now > lease.deadline + LIMIT_GRACE_MS:
-            error = JobError(code="deadline", message="the job's deadline passed while it ran", attempt=lease.attempt)
-        else:
-            return None
-        return Finish(lease.owner, lease.id, lease.attempt, "failed", self._move_ids(), None, error)
+
+def _overdue_error(lease: RunningLease) -> JobError:
+    if lease.time_limit_at is None or (lease.deadline is not None and lease.deadline < lease.time_limit_at):
+        return JobError(code="deadline", message="the job's deadline passed while it ran", attempt=lease.attempt)
+    return JobError(code="time_limit", message="the attempt took longer than its time_limit", attempt=lease.attempt)
