@@ -212,7 +212,7 @@ def _by_name(models: Iterable[Model[..., Any, Any]]) -> Mapping[str, Model[..., 
 def _concurrency(concurrency: int | Mapping[str, int] | None) -> tuple[int | None, Mapping[str, int]]:
     if concurrency is None:
         return None, {}
-    if isinstance(concurrency, bool) or not isinstance(concurrency, (int, Mapping)):
+    if isinstance(concurrency, bool) or not isinstance(concurrency, (int, Mapping)):  # pyright: ignore[reportUnnecessaryIsInstance]
         raise InvalidOption(f"concurrency: expected int or a mapping of executor to int, got {concurrency!r}")
     counts = {"concurrency": concurrency} if isinstance(concurrency, int) else dict(concurrency)
     for name, count in counts.items():

@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
@@ -167,10 +167,12 @@ def _not_before(options: Mapping[str, Any], now: int) -> int | None:
     return _instant(options.get("not_before")) if delay is None else now + _milliseconds(delay)
 
 
-def _subscriptions(webhook: Any) -> tuple[Subscription, ...]:
+def _subscriptions(
+    webhook: str | Subscription | Sequence[str | Subscription] | None,
+) -> tuple[Subscription, ...]:
     if webhook is None:
         return ()
-    several = webhook if isinstance(webhook, (list, tuple)) else (webhook,)
+    several = (webhook,) if isinstance(webhook, (str, Subscription)) else webhook
     return tuple(one if isinstance(one, Subscription) else Subscription(one) for one in several)
 
 

@@ -7,7 +7,7 @@ repeats it. Then a manager's own finish is failed in every way while jobs with a
 from __future__ import annotations
 
 import asyncio
-from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import asynccontextmanager
 from pathlib import Path
 from typing import Literal
@@ -223,7 +223,7 @@ async def figures_of(store: JobStore, keys: Sequence[JobKey]) -> Figures:
 
 
 @asynccontextmanager
-async def open_store(kind: Kind, folder: Path, clock: FakeClock | None = None) -> AsyncIterator[JobStore]:
+async def open_store(kind: Kind, folder: Path, clock: FakeClock | None = None) -> AsyncGenerator[JobStore]:
     store: JobStore = MemoryStore(clock=clock) if kind == "memory" else SQLiteStore(folder / "jobs.db", clock=clock)
     async with store:
         yield store

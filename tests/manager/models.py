@@ -75,7 +75,7 @@ def counts_down(start: int) -> Iterator[int]:
 async def resumes(steps: int) -> list[int]:
     """Fails after its first checkpoint, and goes on from there."""
     ctx = current_job()
-    done = ctx.load_checkpoint(list) or []
+    done = ctx.load_checkpoint(list[int]) or []
     first = not done
     done = [*done, len(done)]
     ctx.save_checkpoint(done)
