@@ -5,17 +5,24 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 import threading
-from collections.abc import Callable, Sequence
-from typing import Any, Literal
+from collections.abc import Sequence
+from typing import Any, Literal, Protocol
 
 from asyncinfer.abc import Inserted
 from asyncinfer_sqlite import _claim, _finish, _insert, _record
 from asyncinfer_sqlite._failures import is_busy, is_full, is_of_the_file, refused_insert, typed
+from asyncinfer_sqlite._finish import Missed
 from asyncinfer_sqlite._transaction import Transaction
 
 Kind = Literal["record", "finish", "step", "insert", "claim"]
 ORDER: tuple[Kind, ...] = ("record", "finish", "step", "insert", "claim")
 """Endings and renewals first, so that overload never expires a lease; a claim last, so that it finds what was inserted."""
+
+
+class OpenTransaction(Protocol):
+    """Return the shared state of a transaction that has begun; `is_careful` after a guarded write missed."""
+
+    def __call__(self, *, is_careful: bool = False) -> Transaction: ...
 
 
 class Call:
@@ -42,7 +49,6 @@ class Batch:
         self._lock = threading.Lock()
         self._every = [call for kind in ORDER for call in calls.get(kind, ())]
         self.is_started = False
-        self.was_rolled_back = False
 
     def all(self) -> list[Call]:
         """Return the calls in the order in which they are done."""
@@ -69,7 +75,7 @@ class Batch:
                     call.is_withdrawn = True
             return not self.is_started
 
-    def run(self, connection: sqlite3.Connection, open_transaction: Callable[[], Transaction], has_room: bool) -> bool:
+    def run(self, connection: sqlite3.Connection, open_transaction: OpenTransaction, has_room: bool) -> bool:
         """Do it in one transaction; False when another process holds the lock. Answers and errors stand in the calls."""
         if self._answer_idle_claims(open_transaction):
             return True
@@ -87,7 +93,7 @@ class Batch:
         self._run_started(connection, open_transaction, has_room)
         return True
 
-    def _answer_idle_claims(self, open_transaction: Callable[[], Transaction]) -> bool:
+    def _answer_idle_claims(self, open_transaction: OpenTransaction) -> bool:
         """Answer a batch of claims that find nothing without taking the write lock."""
         if any(calls for kind, calls in self._calls.items() if kind != "claim"):
             return False
@@ -102,10 +108,16 @@ class Batch:
         return answers is not None
 
     def _run_started(
-        self, connection: sqlite3.Connection, open_transaction: Callable[[], Transaction], has_room: bool
+        self,
+        connection: sqlite3.Connection,
+        open_transaction: OpenTransaction,
+        has_room: bool,
+        *,
+        is_careful: bool = False,
     ) -> None:
+        tx: Transaction | None = None
         try:
-            tx = open_transaction()
+            tx = open_transaction(is_careful=is_careful)
             for kind in ORDER:
                 calls = self._calls.get(kind)
                 if calls:
@@ -114,17 +126,20 @@ class Batch:
             connection.execute("COMMIT")
         except Exception as error:  # noqa: BLE001  whatever failed, the transaction must end, and each caller must hear
             _roll_back(connection)
-            self.was_rolled_back = True
+            if tx is not None:
+                tx.forget()
             self._repair(connection, open_transaction, has_room, error)
 
     def _repair(
         self,
         connection: sqlite3.Connection,
-        open_transaction: Callable[[], Transaction],
+        open_transaction: OpenTransaction,
         has_room: bool,
         error: Exception,
     ) -> None:
-        if isinstance(error, sqlite3.Error) and is_full(error) and self._calls.get("insert"):
+        if isinstance(error, Missed):
+            self._begin_again(connection, open_transaction, has_room, is_careful=True)
+        elif isinstance(error, sqlite3.Error) and is_full(error) and self._calls.get("insert"):
             # New jobs give way, so that what runs can still finish in what room is left.
             _fail(self._calls.pop("insert"), refused_insert(error))
             self._begin_again(connection, open_transaction, has_room)
@@ -135,18 +150,21 @@ class Batch:
             self._one_by_one(connection, open_transaction, has_room)
 
     def _begin_again(
-        self, connection: sqlite3.Connection, open_transaction: Callable[[], Transaction], has_room: bool
+        self,
+        connection: sqlite3.Connection,
+        open_transaction: OpenTransaction,
+        has_room: bool,
+        *,
+        is_careful: bool = False,
     ) -> None:
         try:
             connection.execute("BEGIN IMMEDIATE")
         except sqlite3.Error as error:
             _fail(self.all(), typed(error))
             return
-        self._run_started(connection, open_transaction, has_room)
+        self._run_started(connection, open_transaction, has_room, is_careful=is_careful)
 
-    def _one_by_one(
-        self, connection: sqlite3.Connection, open_transaction: Callable[[], Transaction], has_room: bool
-    ) -> None:
+    def _one_by_one(self, connection: sqlite3.Connection, open_transaction: OpenTransaction, has_room: bool) -> None:
         """Repeat a batch that failed, each item under its own savepoint, so that a bad one fails alone."""
         calls = self.all()
         try:
@@ -192,19 +210,18 @@ def _share(calls: Sequence[Call], answers: Sequence[Any]) -> None:
         start = end
 
 
-def _apply_alone(
-    connection: sqlite3.Connection, open_transaction: Callable[[], Transaction], call: Call, has_room: bool
-) -> None:
+def _apply_alone(connection: sqlite3.Connection, open_transaction: OpenTransaction, call: Call, has_room: bool) -> None:
     answers: list[Any] = []
     groups = [call.items] if call.kind in ("step", "claim") else [[item] for item in call.items]
     for items in groups:
         connection.execute("SAVEPOINT item")
         try:
             part = Call(call.kind, items, call.future, call.at)
-            tx = open_transaction()
+            tx = open_transaction(is_careful=True)
             _apply(tx, call.kind, [part], has_room)
             tx.flush()
         except Exception as error:
+            open_transaction().forget()
             if is_of_the_file(error):
                 raise
             connection.execute("ROLLBACK TO item")

@@ -6,9 +6,10 @@ from collections.abc import Sequence
 
 from asyncinfer import lifecycle
 from asyncinfer.abc import Claim, ClaimRequest, Claims, ModelRoom
-from asyncinfer_sqlite._heads import SQL, Head, Heads, lines_of, mates, promote
-from asyncinfer_sqlite._rows import INLINE_BYTES
-from asyncinfer_sqlite._transaction import Line, Transaction, as_list
+from asyncinfer_sqlite._heads import SQL, Heads, has_apart, lines_of, mates, promote
+from asyncinfer_sqlite._known import Head, Line
+from asyncinfer_sqlite._moves import ClaimRef
+from asyncinfer_sqlite._transaction import Transaction, as_list
 
 _READ_AHEAD = 256
 
@@ -26,10 +27,12 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest]) -> list[Claims]:
     """Serve the requests in order, but a solo job first: it needs a worker that got nothing else."""
     for worker in {request.worker for request in requests}:
         tx.tie(worker)
-    for model in {room.model for request in requests for room in request.models}:
-        promote(tx, model, lines_of(tx, model))
+    is_apart = has_apart(tx)
+    if is_apart:
+        for model in dict.fromkeys(room.model for request in requests for room in request.models):
+            promote(tx, model)
     alone: dict[str, tuple[int, Claim]] = {}
-    for at, request in enumerate(requests):
+    for at, request in enumerate(requests if is_apart else ()):
         if request.is_idle and not request.is_isolated and request.worker not in alone:
             claimed = _claim_solo(tx, request)
             if claimed is not None:
@@ -95,7 +98,7 @@ class _Claiming:
             return False
         batch = self._batch(turn, head)
         for each in batch:
-            self._taken.add(each.row.n)
+            self._taken.add(each.n)
             self._claims.append(_claim_of(self._tx, each, self._request, turn.room.model, self._groups))
         self._groups += 1
         self._slots -= 1
@@ -106,14 +109,14 @@ class _Claiming:
         """Return the head and those that join it: of its line and batch key, in order, until size or cost is reached."""
         size = min(turn.room.batch_size, turn.spare)
         batch = [head]
-        if size <= 1 or head.row.place == "solo":
+        if size <= 1 or head.is_solo:
             return batch
         cost = head.fixed.cost
         for mate in mates(self._tx, head, 2 * size):
             cost += mate.fixed.cost
             if len(batch) == size or (turn.room.batch_cost is not None and cost > turn.room.batch_cost):
                 break
-            if mate.row.n not in self._taken:
+            if mate.n not in self._taken:
                 batch.append(mate)
         return batch
 
@@ -126,7 +129,7 @@ def _claim_solo(tx: Transaction, request: ClaimRequest) -> Claim | None:
             head = _solo_head(tx, line) if room.room > 0 else None
             if head is not None:
                 claimed = _claim_of(tx, head, request, room.model, 0)
-                _begin(tx, request, {head.row.n})
+                _begin(tx, request, {head.n})
                 return claimed
     return None
 
@@ -137,27 +140,24 @@ def _solo_head(tx: Transaction, line: Line) -> Head | None:
 
 
 def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, group: int) -> Claim:
-    row, fixed = head.row, head.fixed
-    tx.advance(model, row.tag)
-    tx.count(row.owner, row.line, "queued", "running", row.input_bytes)
-    input_ = head.input
-    if input_ is None:
-        input_ = tx.execute(SQL["input"], (row.n,)).fetchone()[0] if row.input_bytes >= INLINE_BYTES else b""
-    checkpoint = tx.execute(SQL["checkpoint"], (row.n,)).fetchone() if row.attempt else None
+    fixed, n = head.fixed, head.n
+    tx.advance(model, head.tag)
+    tx.count(head.owner, head.line, "queued", "running", head.input_bytes)
+    tx.known.fresh.pop(n, None)
     return Claim(
-        row.owner,
-        row.id,
-        row.attempt + 1,
+        head.owner,
+        head.id,
+        head.attempt + 1,
         model,
-        tx.lines.names(tx.connection, row.line)[1],
-        input_,
+        tx.names(head.line)[1],
+        _large_input(tx, head) if head.input is None else head.input,
         fixed.content_type,
         group,
-        lifecycle.is_last_chance(crashes=row.crashes, crash_budget=fixed.crash_budget),
+        lifecycle.is_last_chance(crashes=head.crashes, crash_budget=fixed.crash_budget),
         fixed.traceparent,
-        None if checkpoint is None else checkpoint[0],
-        row.failures,
-        row.crashes,
+        _checkpoint(tx, n) if head.attempt else None,
+        head.failures,
+        head.crashes,
         fixed.max_attempts,
         fixed.crash_budget,
         fixed.backoff,
@@ -166,8 +166,18 @@ def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, gr
         head.created_at,
         tx.now,
         fixed.metadata,
-        row.n,
+        ClaimRef(n, head.line, head.is_subscribed, fixed.retention_result, fixed.retention_record),
     )
+
+
+def _large_input(tx: Transaction, head: Head) -> bytes:
+    row = tx.one(SQL["input"], (head.n,))
+    return b"" if row is None else row[0]
+
+
+def _checkpoint(tx: Transaction, n: int) -> bytes | None:
+    row = tx.one(SQL["checkpoint"], (n,))
+    return None if row is None else row[0]
 
 
 def _begin(tx: Transaction, request: ClaimRequest, numbers: set[int]) -> None:
@@ -179,31 +189,29 @@ def _begin(tx: Transaction, request: ClaimRequest, numbers: set[int]) -> None:
 
 
 def _answer(tx: Transaction, request: ClaimRequest, claims: list[Claim]) -> Claims:
+    ended, tx.ended_heads = tx.ended_heads, []
+    if not has_apart(tx):
+        return Claims(claims, False, None, ended)
     firsts = [first for line in _lines(tx, request) if (first := _next_delayed(tx, line)) is not None]
+    next_at = max(min(firsts), tx.now + tx.paused_for) if firsts else None
     is_solo_waiting = not request.is_isolated and any(
         _solo_head(tx, line) is not None
         for room in request.models
         if room.limit is None or room.limit > 0
         for line in lines_of(tx, room.model)
     )
-    ended, tx.ended_heads = tx.ended_heads, []
-    return Claims(
-        claims=claims,
-        is_solo_waiting=is_solo_waiting,
-        next_at=max(min(firsts), tx.now + tx.paused_for) if firsts else None,
-        ended=ended,
-    )
+    return Claims(claims, is_solo_waiting, next_at, [*ended, *tx.ended_heads])
 
 
 def _may_find(tx: Transaction, request: ClaimRequest, line: Line) -> bool:
+    if not line.is_paused and tx.all(SQL["has_ready"], (line.number,))[0][0]:
+        return True
+    if not has_apart(tx):
+        return False
     first = _next_delayed(tx, line)
     if first is not None and first <= tx.now and not tx.paused_for:
         return True
-    if line.is_paused:
-        return False
-    if tx.execute(SQL["has_ready"], (line.number,)).fetchone()[0]:
-        return True
-    solo = tx.execute(SQL["first_solo"], (line.number,)).fetchone()
+    solo = None if line.is_paused else tx.one(SQL["first_solo"], (line.number,))
     if solo is None:
         return False
     # One that has expired is ended by whoever meets it.
@@ -211,7 +219,7 @@ def _may_find(tx: Transaction, request: ClaimRequest, line: Line) -> bool:
 
 
 def _next_delayed(tx: Transaction, line: Line) -> int | None:
-    found: int | None = tx.execute(SQL["next_delayed"], (line.number,)).fetchone()[0]
+    found: int | None = tx.all(SQL["next_delayed"], (line.number,))[0][0]
     return found
 
 

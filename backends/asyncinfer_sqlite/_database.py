@@ -15,12 +15,13 @@ from asyncinfer.errors import AsyncinferError
 from asyncinfer_sqlite import _workers
 from asyncinfer_sqlite._connections import OPEN_TIMEOUT, WAL_BYTES, Synchronous, configure_writer, connect, run
 from asyncinfer_sqlite._failures import typed
+from asyncinfer_sqlite._lines import Lines
 from asyncinfer_sqlite._liveness import LivenessLock
 from asyncinfer_sqlite._location import prepare_file
 from asyncinfer_sqlite._migrations import migrate
 from asyncinfer_sqlite._reader import Reader
 from asyncinfer_sqlite._sql import load
-from asyncinfer_sqlite._transaction import Lines, Transaction
+from asyncinfer_sqlite._transaction import Transaction
 from asyncinfer_sqlite._writer import Writer
 
 _CHANGES_INTERVAL = 0.05

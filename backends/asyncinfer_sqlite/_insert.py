@@ -7,6 +7,7 @@ from collections.abc import Sequence
 import msgspec
 
 from asyncinfer.abc import Inserted, Limits, NewJob, Subscription
+from asyncinfer_sqlite._known import Head
 from asyncinfer_sqlite._moves import MoveRow, owe, rows_of, subscriptions_of
 from asyncinfer_sqlite._rows import INLINE_BYTES, PreparedJob
 from asyncinfer_sqlite._sql import load
@@ -20,7 +21,7 @@ def insert(tx: Transaction, items: Sequence[PreparedJob], *, has_room: bool) -> 
     """Answer submissions in the contract's order: key, dedup, id, pruned id, limits; then write what is new, at once."""
     inserting = _Inserting(tx, has_room=has_room)
     answers = [inserting.answer(item) for item in items]
-    inserting.write()
+    inserting.close()
     return answers
 
 
@@ -31,9 +32,9 @@ class _Inserting:
         self._tx = tx
         self._has_room = has_room
         self._numbers: dict[tuple[str, str], int] = {}
-        self._newest: dict[str, str] = {}
         self._rows: list[tuple[object, ...]] = []
         self._inputs: list[tuple[object, ...]] = []
+        self._newest: dict[str, str] = {}
 
     def answer(self, item: PreparedJob) -> Inserted:
         job = item.job
@@ -51,6 +52,11 @@ class _Inserting:
         self._tx.write(_SQL["keep_input"], self._inputs)
         self._rows.clear()
         self._inputs.clear()
+
+    def close(self) -> None:
+        """Write what is left. Only now the largest ids move on: within the batch `_numbers` knows its own."""
+        self.write()
+        self._tx.known.newest_ids.update(self._newest)
 
     # Who answers already
 
@@ -72,9 +78,10 @@ class _Inserting:
         n = self._numbers.get((job.owner, job.id))
         if n is not None:
             return n
-        newest = self._newest.get(job.owner)
+        newest = self._tx.known.newest_ids.get(job.owner)
         if newest is None:
-            newest = self._newest[job.owner] = self._tx.execute(_SQL["newest_id"], (job.owner,)).fetchone()[0] or ""
+            row = self._tx.one(_SQL["newest_id"], (job.owner,))
+            newest = self._tx.known.newest_ids[job.owner] = (row and row[0]) or ""
         # Ids grow with time, so nearly every new one is past all that are stored: one look-up an owner, not one a job.
         if job.id > newest:
             return None
@@ -109,7 +116,7 @@ class _Inserting:
         tx.write(_SQL["subscribe"], [(row.n, len(present) + at, _encode(each)) for at, each in enumerate(added)])
         tx.execute(_SQL["mark_subscribed"], (row.n,))
         if row.status not in ("queued", "running"):
-            owe(tx, row, tx.now, added)
+            owe(tx, row, added)
 
     def _row(self, n: int) -> MoveRow:
         # What this batch has accepted must be in the table before it can answer for a later item.
@@ -122,7 +129,7 @@ class _Inserting:
         if not self._has_room:
             return "min_free_bytes"
         most_jobs, most_bytes = limits.of_queue(job.queue)
-        queued_jobs, queued_bytes = self._tx.queue_load(job.queue)
+        queued_jobs, queued_bytes = self._tx.load(job.queue)
         if queued_jobs >= most_jobs:
             return "queued_jobs"
         if queued_bytes + len(job.input) > most_bytes:
@@ -136,38 +143,63 @@ class _Inserting:
 
     def _accept(self, item: PreparedJob) -> None:
         tx, job, size = self._tx, item.job, len(item.job.input)
-        n = tx.take_numbers(1)
-        line = tx.lines.number(tx.connection, job.model, job.queue)
-        is_delayed = job.not_before is not None and job.not_before > tx.now
-        tag = 0.0 if is_delayed else tx.draw_tag(job.model, job.owner, job.priority)
-        is_large = size >= INLINE_BYTES
+        known, now = tx.known, tx.now
+        n = tx.take_number()
+        line = tx.line(job.model, job.queue)
+        inline = job.input if size < INLINE_BYTES else None
+        is_subscribed = bool(job.subscriptions)
+        if job.not_before is None or job.not_before <= now:
+            place, tag = "ready", tx.draw_tag(job.model, job.owner, job.priority)
+            if inline is not None:
+                known.keep_fresh(
+                    Head(
+                        n,
+                        job.owner,
+                        job.id,
+                        line,
+                        tag,
+                        0,
+                        0,
+                        0,
+                        job.expire_at,
+                        now,
+                        job.batch_key,
+                        is_subscribed,
+                        size,
+                        job,
+                        inline,
+                    )
+                )
+        else:
+            place, tag, known.is_plain = "delayed", 0.0, None
         self._rows.append(
             (
                 n,
                 job.owner,
                 job.id,
                 line,
-                "queued",
-                "delayed" if is_delayed else "ready",
+                place,
                 tag,
-                tx.now,
+                now,
                 job.not_before,
                 job.expire_at,
                 job.batch_key,
-                1 if job.subscriptions else 0,
+                is_subscribed,
                 size,
                 item.fixed,
-                None if is_large else job.input,
+                inline,
             )
         )
-        if is_large:
+        if inline is None:
             self._inputs.append((n, job.input))
         self._numbers[job.owner, job.id] = n
-        load = tx.queue_load(job.queue)
+        if job.id > known.newest_ids[job.owner]:
+            self._newest[job.owner] = max(job.id, self._newest.get(job.owner, ""))
+        load = tx.load(job.queue)
         load[0] += 1
         load[1] += size
         tx.count(job.owner, line, None, "queued", size)
-        if job.key is not None or job.dedup is not None or job.subscriptions:
+        if job.key is not None or job.dedup is not None or is_subscribed:
             self._accept_duties(n, job)
 
     def _accept_duties(self, n: int, job: NewJob) -> None:

@@ -20,9 +20,9 @@ from asyncinfer.abc import (
     StatusEvent,
     StoredEvent,
 )
+from asyncinfer_sqlite._lines import Lines
 from asyncinfer_sqlite._rows import INLINE_BYTES, Row, asked, error_of, fixed_or_default
 from asyncinfer_sqlite._sql import load, read_rows
-from asyncinfer_sqlite._transaction import Lines
 
 SQL = load("look")
 _ATTEMPTS_SHOWN = 100

@@ -10,9 +10,10 @@ import msgspec
 from asyncinfer.abc import Counts, JobFilter, JobKey, JobPage
 from asyncinfer.errors import InvalidOption
 from asyncinfer_sqlite._jobs import SQL, asked_key, job_of
+from asyncinfer_sqlite._lines import Lines
 from asyncinfer_sqlite._rows import Row, asked, fixed_or_default
 from asyncinfer_sqlite._sql import Statement
-from asyncinfer_sqlite._transaction import Lines, as_list
+from asyncinfer_sqlite._transaction import as_list
 
 _LOOKED_AT = 1_000
 _LAST = "\U0010ffff"

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import Iterable, Sequence
-from typing import Protocol
+from typing import NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
@@ -14,7 +14,7 @@ from asyncinfer_sqlite._rows import INLINE_BYTES, Fixed, asked, error_blob, fixe
 from asyncinfer_sqlite._sql import load
 from asyncinfer_sqlite._transaction import Transaction, as_list
 
-_SQL = load("moves")
+SQL = load("moves")
 _ATTEMPTS_KEPT = 1_000
 """Two status events each: a job that is given back for ever must not grow for ever."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -37,6 +37,7 @@ class MoveRow(Struct):
     renewals: int
     tag: float
     started_at: int | None
+    finished_at: int | None
     cancel_requested_at: int | None
     worker: str | None
     is_subscribed: int
@@ -48,6 +49,16 @@ class MoveRow(Struct):
     @property
     def fixed(self) -> Fixed:
         return fixed_or_default(self.fixed_blob)
+
+
+class ClaimRef(NamedTuple):
+    """What a claim hands out and gets back with every write of its attempt."""
+
+    n: int
+    line: int
+    is_subscribed: bool
+    retention_result: int
+    retention_record: int
 
 
 class Named(Protocol):
@@ -89,7 +100,7 @@ class Return(Struct, gc=False):
 
 def rows_of(tx: Transaction, numbers: Iterable[int]) -> dict[int, MoveRow]:
     """Return jobs by row number; unknown ones are missing."""
-    return {row[0]: MoveRow(*row) for row in tx.all(_SQL["rows"], (as_list(numbers),))}
+    return {row[0]: MoveRow(*row) for row in tx.all(SQL["rows"], (as_list(numbers),))}
 
 
 def rows_named(tx: Transaction, names: Sequence[Named]) -> list[MoveRow | None]:
@@ -106,9 +117,9 @@ def rows_named(tx: Transaction, names: Sequence[Named]) -> list[MoveRow | None]:
 
 def _number(tx: Transaction, name: Named) -> int | None:
     ref = getattr(name, "ref", None)
-    if isinstance(ref, int):
-        return ref
-    row = tx.execute(_SQL["number"], (asked(name.owner), asked(name.id))).fetchone()
+    if isinstance(ref, ClaimRef):
+        return ref.n
+    row = tx.execute(SQL["number"], (asked(name.owner), asked(name.id))).fetchone()
     return None if row is None else row[0]
 
 
@@ -123,7 +134,7 @@ def was_done(tx: Transaction, row: MoveRow | None, attempt: int, move_id: bytes)
         return False
     if row.attempt == attempt and row.status != "queued":
         return row.move_id == move_id
-    found = tx.execute(_SQL["earlier_move"], (row.n, attempt)).fetchone()
+    found = tx.execute(SQL["earlier_move"], (row.n, attempt)).fetchone()
     return found is not None and found[0] == move_id
 
 
@@ -131,22 +142,33 @@ def end(tx: Transaction, endings: Sequence[Ending]) -> None:
     """Move jobs into terminal statuses: result, error, counters and owed events in one step."""
     if not endings:
         return
-    changed = tx.write(_SQL["end"], [_end_values(tx, ending) for ending in endings])
+    changed = tx.write(SQL["end"], [_end_values(tx, ending) for ending in endings])
     _expect(changed, len(endings))
     tx.write(
-        _SQL["keep_result"],
+        SQL["keep_result"],
         [(each.row.n, each.result) for each in endings if each.result is not None and len(each.result) >= INLINE_BYTES],
     )
-    tx.execute(_SQL["drop_checkpoints"], (as_list(each.row.n for each in endings),))
+    drop_checkpoints(tx, [each.row.n for each in endings])
     for ending in endings:
         row = ending.row
+        tx.known.fresh.pop(row.n, None)
         tx.count(row.owner, row.line, row.status, ending.status, row.input_bytes)
         row.status, row.place, row.move_id = ending.status, None, ending.move_id
+        row.finished_at = tx.now
         row.revision += 1
         row.failures += ending.failures
         row.crashes += ending.crashes
         if row.is_subscribed:
-            owe(tx, row, tx.now, subscriptions_of(tx, row.n))
+            owe(tx, row, subscriptions_of(tx, row.n))
+
+
+def drop_checkpoints(tx: Transaction, numbers: Sequence[int]) -> None:
+    """Drop what only a later attempt would have needed."""
+    known = tx.known
+    if known.has_checkpoints is None:
+        known.has_checkpoints = bool(tx.all(SQL["has_checkpoints"])[0][0])
+    if known.has_checkpoints:
+        tx.execute(SQL["drop_checkpoints"], (as_list(numbers),))
 
 
 def _end_values(tx: Transaction, ending: Ending) -> tuple[object, ...]:
@@ -170,23 +192,23 @@ def _end_values(tx: Transaction, ending: Ending) -> tuple[object, ...]:
     )
 
 
-def owe(tx: Transaction, row: MoveRow, at: int, subscriptions: Sequence[Subscription]) -> None:
+def owe(tx: Transaction, row: MoveRow, subscriptions: Sequence[Subscription]) -> None:
     """Write the owed event of a terminal job for these subscriptions."""
     blob = _encode(tuple(subscriptions))
-    tx.write(_SQL["owe"], [(row.n, row.owner, row.id, row.status, at, row.revision, at, blob)])
+    tx.write(SQL["owe"], [(row.n, row.owner, row.id, row.status, row.finished_at, row.revision, row.finished_at, blob)])
 
 
 def subscriptions_of(tx: Transaction, n: int) -> list[Subscription]:
     """Return who must hear of a job's ending."""
-    return [_decode_subscription(row[0]) for row in tx.all(_SQL["subscriptions"], (n,))]
+    return [_decode_subscription(row[0]) for row in tx.all(SQL["subscriptions"], (n,))]
 
 
 def queue_again(tx: Transaction, returns: Sequence[Return]) -> None:
     """Move running jobs back to the queue, keeping what their attempt left."""
     if not returns:
         return
-    tx.write(_SQL["keep_attempt"], [_attempt_values(tx, each) for each in returns])
-    _expect(tx.write(_SQL["queue_again"], [_return_values(tx, each) for each in returns]), len(returns))
+    tx.write(SQL["keep_attempt"], [_attempt_values(tx, each) for each in returns])
+    _expect(tx.write(SQL["queue_again"], [_return_values(tx, each) for each in returns]), len(returns))
     for each in returns:
         row = each.row
         tx.count(row.owner, row.line, "running", "queued", row.input_bytes)
@@ -195,7 +217,7 @@ def queue_again(tx: Transaction, returns: Sequence[Return]) -> None:
         row.failures += each.failures
         row.crashes += each.crashes
         if row.attempt > _ATTEMPTS_KEPT:
-            tx.execute(_SQL["drop_attempts"], (row.n, row.attempt - _ATTEMPTS_KEPT))
+            tx.execute(SQL["drop_attempts"], (row.n, row.attempt - _ATTEMPTS_KEPT))
 
 
 def _attempt_values(tx: Transaction, each: Return) -> tuple[object, ...]:
@@ -221,9 +243,11 @@ def _return_values(tx: Transaction, each: Return) -> tuple[object, ...]:
     else:
         place = "solo" if lifecycle.is_last_chance(crashes=crashes, crash_budget=fixed.crash_budget) else "ready"
         if not each.keeps_tag:
-            model, _ = tx.lines.names(tx.connection, row.line)
+            model, _ = tx.names(row.line)
             row.tag = tx.draw_tag(model, row.owner, fixed.priority)
     row.place = place
+    if place != "ready":
+        tx.known.is_plain = None
     return (row.n, row.attempt, place, row.failures + each.failures, crashes, row.tag, each.not_before)
 
 

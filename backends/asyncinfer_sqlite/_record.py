@@ -99,6 +99,8 @@ class _Told:
     def write(self, tx: Transaction) -> None:
         tx.write(_SQL["progress"], list(self._progress.values()))
         tx.write(_SQL["outputs"], self._outputs)
+        if self._checkpoints:
+            tx.known.has_checkpoints = True
         tx.write(_SQL["checkpoint"], list(self._checkpoints.items()))
         for n, (added, kept) in self._emitted.items():
             (count,) = tx.all(_SQL["count_outputs"], (n, added))[0]

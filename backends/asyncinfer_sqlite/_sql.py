@@ -6,6 +6,7 @@ import re
 import sqlite3
 from collections.abc import Sequence
 from importlib.resources import files
+from itertools import chain
 from typing import Any
 
 _CHUNKS = (64, 16, 4, 1)
@@ -30,14 +31,19 @@ class Statement:
         return text
 
 
-def write_rows(connection: sqlite3.Connection, statement: Statement, rows: Sequence[tuple[object, ...]]) -> int:
-    """Run a statement over all rows, in chunks; return how many rows of the table it changed."""
+def write_rows(
+    connection: sqlite3.Connection,
+    statement: Statement,
+    rows: Sequence[tuple[object, ...]],
+    first: tuple[object, ...] = (),
+) -> int:
+    """Run a statement over all rows, in chunks, `first` before each; return how many rows of the table it changed."""
     changed = start = 0
     for size in _CHUNKS:
         while len(rows) - start >= size:
             chunk = rows[start : start + size]
             start += size
-            values = chunk[0] if size == 1 else [value for row in chunk for value in row]
+            values = first + chunk[0] if size == 1 else [*first, *chain.from_iterable(chunk)]
             changed += connection.execute(statement.rows(size), values).rowcount
     return changed
 
@@ -52,7 +58,7 @@ def read_rows(
         while len(wanted) - start >= size:
             chunk = wanted[start : start + size]
             start += size
-            found += connection.execute(statement.rows(size), [value for row in chunk for value in row])
+            found += connection.execute(statement.rows(size), list(chain.from_iterable(chunk)))
     return found
 
 

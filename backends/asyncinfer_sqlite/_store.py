@@ -282,3 +282,4 @@ class SQLiteStore(JobStore):
 
 def _execute(tx: Transaction, name: str, *values: object) -> None:
     tx.execute(_SQL[name], values)
+    tx.known.lines_of_models.clear()

@@ -19,10 +19,12 @@ from asyncinfer_sqlite._batch import Batch, Call, Kind
 from asyncinfer_sqlite._connections import run
 from asyncinfer_sqlite._failures import typed
 from asyncinfer_sqlite._finish import give_back
+from asyncinfer_sqlite._known import Known
+from asyncinfer_sqlite._lines import Lines
 from asyncinfer_sqlite._location import free_bytes
 from asyncinfer_sqlite._record import PreparedRecord
 from asyncinfer_sqlite._rows import PreparedJob
-from asyncinfer_sqlite._transaction import Lines, Transaction
+from asyncinfer_sqlite._transaction import Transaction
 
 R = TypeVar("R")
 _LOGGER = logging.getLogger("asyncinfer.sqlite")
@@ -56,9 +58,9 @@ class Writer:
         self._min_free_bytes = min_free_bytes
         self._call_timeout = call_timeout
         self._insert_timeout = insert_timeout
+        self._known = Known()
         self._lines = Lines()
         self._lock_name = ""
-        self._tied: set[str] = set()
         self._connection: aiosqlite.Connection | None = None
         self._waiting: dict[Kind, list[Call]] = {}
         self._batch: Batch | None = None
@@ -71,7 +73,7 @@ class Writer:
     def start(self, connection: aiosqlite.Connection, lock_name: str) -> None:
         """Begin to serve. The task lives until `close`."""
         self._connection, self._lock_name = connection, lock_name
-        self._tied.clear()
+        self._known.forget()
         self._is_closing = False
         self._files = None
         self._task = asyncio.create_task(self._serve(), name="asyncinfer-sqlite-writer")
@@ -191,17 +193,18 @@ class Writer:
         paused_for = self._guard.paused_for() if self._guard.is_paused() else 0
         has_room = not batch.has("insert") or free_bytes(self._path.parent) >= self._min_free_bytes
 
-        def open_transaction() -> Transaction:
+        def open_transaction(*, is_careful: bool = False) -> Transaction:
             return Transaction(
-                connection, self._lines, now, paused_for=paused_for, lock=self._lock_name, tied=self._tied
+                connection,
+                self._known,
+                self._lines,
+                now,
+                paused_for=paused_for,
+                lock=self._lock_name,
+                is_careful=is_careful,
             )
 
-        is_done = batch.run(connection, open_transaction, has_room)
-        if batch.was_rolled_back:
-            # What the transaction added is gone with it.
-            self._lines.forget()
-            self._tied.clear()
-        return is_done
+        return batch.run(connection, open_transaction, has_room)
 
     def _guard_files(self, connection: sqlite3.Connection, batch: Batch) -> None:
         """Refuse to write into files that have been deleted under us: nobody would ever read them."""

@@ -5,33 +5,40 @@ FROM lines LEFT JOIN queues ON queues.queue = lines.queue
 WHERE lines.model = ? ORDER BY lines.line
 
 -- name: ready
--- The next jobs of a line in fair order, behind (tag, n).
-SELECT n, owner, id, line, status, place, revision, attempt, failures, crashes, renewals, tag, started_at,
-    cancel_requested_at, worker, is_subscribed, input_bytes, move_id, expire_at, fixed, created_at, batch_key, input
-FROM jobs INDEXED BY jobs_ready
-WHERE place = 'ready' AND line = ? AND tag >= ? AND (tag, n) > (?, ?) ORDER BY tag, n LIMIT ?
+-- The next jobs of a line in fair order, behind (tag, n), as one list.
+SELECT json_group_array(n) FROM (
+    SELECT n FROM jobs INDEXED BY jobs_ready
+    WHERE place = 'ready' AND line = ? AND tag >= ? AND (tag, n) > (?, ?) ORDER BY tag, n LIMIT ?
+)
 
 -- name: solo
--- The next last chances of a line, behind (tag, n).
-SELECT n, owner, id, line, status, place, revision, attempt, failures, crashes, renewals, tag, started_at,
-    cancel_requested_at, worker, is_subscribed, input_bytes, move_id, expire_at, fixed, created_at, batch_key, input
-FROM jobs INDEXED BY jobs_solo
-WHERE place = 'solo' AND line = ? AND tag >= ? AND (tag, n) > (?, ?) ORDER BY tag, n LIMIT ?
+-- The next last chances of a line, behind (tag, n), as one list.
+SELECT json_group_array(n) FROM (
+    SELECT n FROM jobs INDEXED BY jobs_solo
+    WHERE place = 'solo' AND line = ? AND tag >= ? AND (tag, n) > (?, ?) ORDER BY tag, n LIMIT ?
+)
 
 -- name: mates
--- Who may join the batch of a job with this batch key, from (tag, n) on.
-SELECT n, owner, id, line, status, place, revision, attempt, failures, crashes, renewals, tag, started_at,
-    cancel_requested_at, worker, is_subscribed, input_bytes, move_id, expire_at, fixed, created_at, batch_key, input
-FROM jobs INDEXED BY jobs_batch
-WHERE place = 'ready' AND batch_key <> '' AND line = ? AND batch_key = ? AND tag >= ? AND (tag, n) > (?, ?)
-ORDER BY tag, n LIMIT ?
+-- Who may join the batch of a job with this batch key, behind (tag, n), as one list.
+SELECT json_group_array(n) FROM (
+    SELECT n FROM jobs INDEXED BY jobs_batch
+    WHERE place = 'ready' AND batch_key <> '' AND line = ? AND batch_key = ? AND tag >= ? AND (tag, n) > (?, ?)
+    ORDER BY tag, n LIMIT ?
+)
 
 -- name: plain_mates
--- Who may join the batch of a job without a batch key, from (tag, n) on.
-SELECT n, owner, id, line, status, place, revision, attempt, failures, crashes, renewals, tag, started_at,
-    cancel_requested_at, worker, is_subscribed, input_bytes, move_id, expire_at, fixed, created_at, batch_key, input
-FROM jobs INDEXED BY jobs_ready
-WHERE place = 'ready' AND batch_key = '' AND line = ? AND tag >= ? AND (tag, n) > (?, ?) ORDER BY tag, n LIMIT ?
+-- Who may join the batch of a job without a batch key, behind (tag, n), as one list.
+SELECT json_group_array(n) FROM (
+    SELECT n FROM jobs INDEXED BY jobs_ready
+    WHERE place = 'ready' AND batch_key = '' AND line = ? AND tag >= ? AND (tag, n) > (?, ?)
+    ORDER BY tag, n LIMIT ?
+)
+
+-- name: heads
+-- What a claim needs of jobs.
+SELECT n, owner, id, line, tag, attempt, failures, crashes, expire_at, created_at, batch_key, is_subscribed, input_bytes,
+    fixed, input, place = 'solo', revision, started_at
+FROM jobs WHERE n IN (SELECT value FROM json_each(?))
 
 -- name: begin
 -- Begins attempts: attempt + 1, worker and status in one step; a job that is no longer queued is not counted.
@@ -70,6 +77,11 @@ SELECT expire_at FROM jobs INDEXED BY jobs_solo WHERE place = 'solo' AND line = 
 -- name: has_ready
 -- Whether a job is ready in a line.
 SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_ready WHERE place = 'ready' AND line = ?)
+
+-- name: has_apart
+-- Whether any delayed job or last chance waits.
+SELECT EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_solo WHERE place = 'solo' AND line >= 0)
+    OR EXISTS (SELECT 1 FROM jobs INDEXED BY jobs_delayed WHERE place = 'delayed' AND line >= 0)
 
 -- name: condemn
 -- Ends a queued job whose row is damaged, whatever stands in it.

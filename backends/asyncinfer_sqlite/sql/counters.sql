@@ -10,19 +10,19 @@ SELECT model, queue FROM lines WHERE line = ?
 -- Makes a line known; an existing one keeps its number.
 INSERT INTO lines (model, queue) VALUES (?, ?) ON CONFLICT DO NOTHING
 
--- name: next_n
--- The next row number that was never given out.
-SELECT next_n FROM store WHERE one = 1
+-- name: newest_n
+-- The largest row number.
+SELECT max(n) FROM jobs
 
--- name: set_store
--- Notes the row numbers given out and the newest instant seen; neither ever falls.
-UPDATE store SET next_n = ifnull(?, next_n), newest_at = max(newest_at, ?) WHERE one = 1
+-- name: set_newest
+-- Notes the newest instant seen; it never falls.
+UPDATE store SET newest_at = max(newest_at, ?) WHERE one = 1
 
 -- name: newest_at
 -- The newest instant at which anything was written.
 SELECT newest_at FROM store WHERE one = 1
 
--- name: queue_load
+-- name: load
 -- Waiting jobs and bytes of a queue.
 SELECT queued, queued_bytes FROM queues WHERE queue = ?
 
@@ -49,21 +49,13 @@ ON CONFLICT (queue) DO UPDATE SET
     queued = queued + excluded.queued, queued_bytes = queued_bytes + excluded.queued_bytes
 
 -- name: flow
--- End tag of a flow.
+-- End tag of a flow; of owner '' and priority -1, the model's virtual time.
 SELECT end_tag FROM flows WHERE model = ? AND owner = ? AND priority = ?
 
 -- name: set_flows
 -- Moves flows on.
 INSERT INTO flows (model, owner, priority, end_tag) VALUES (?, ?, ?, ?)
 ON CONFLICT (model, owner, priority) DO UPDATE SET end_tag = excluded.end_tag
-
--- name: virtual_time
--- The largest tag claimed of a model.
-SELECT tag FROM virtual_times WHERE model = ?
-
--- name: set_virtual_times
--- Moves models' virtual times on.
-INSERT INTO virtual_times (model, tag) VALUES (?, ?) ON CONFLICT (model) DO UPDATE SET tag = excluded.tag
 
 -- name: tie_worker
 -- Notes which lock proves that a worker lives.

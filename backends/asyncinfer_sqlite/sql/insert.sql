@@ -13,10 +13,9 @@ SELECT n, until FROM keys WHERE owner = ? AND kind = ? AND key = ?
 -- name: insert
 -- Adds queued jobs.
 INSERT INTO jobs (
-    n, owner, id, line, status, place, tag, created_at, not_before, expire_at, batch_key, is_subscribed, input_bytes,
-    fixed, input
+    n, owner, id, line, place, tag, created_at, not_before, expire_at, batch_key, is_subscribed, input_bytes, fixed, input
 )
-VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
+VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)
 
 -- name: keep_input
 -- Keeps large inputs apart.

@@ -1,7 +1,7 @@
 -- name: rows
 -- What the moves decide by, of many jobs by row number.
 SELECT n, owner, id, line, status, place, revision, attempt, failures, crashes, renewals, tag, started_at,
-    cancel_requested_at, worker, is_subscribed, input_bytes, move_id, expire_at, fixed
+    finished_at, cancel_requested_at, worker, is_subscribed, input_bytes, move_id, expire_at, fixed
 FROM jobs WHERE n IN (SELECT value FROM json_each(?))
 
 -- name: number
@@ -16,6 +16,16 @@ UPDATE jobs SET
     error = ended.column11, move_id = ended.column12, ending = ended.column13
 FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS ended
 WHERE n = ended.column1 AND status = ended.column2 AND attempt = ended.column3
+
+-- name: end_running
+-- Ends running jobs that nobody subscribed to, unread; one that is not (running, attempt) any more is not counted.
+UPDATE jobs SET
+    status = ended.column5, revision = revision + 1, failures = failures + ended.column6, finished_at = ?,
+    prune_at = ended.column7, result_bytes = ended.column8, result = ended.column9, error = ended.column10,
+    move_id = ended.column11, ending = ended.column12
+FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS ended
+WHERE n = ended.column1 AND status = 'running' AND attempt = ended.column2 AND id = ended.column3
+    AND owner = ended.column4 AND is_subscribed = 0
 
 -- name: queue_again
 -- Returns running jobs to the queue; a job that is no longer at (running, attempt) is left alone and not counted.
@@ -37,6 +47,10 @@ DELETE FROM attempts WHERE n = ? AND number <= ?
 -- name: keep_result
 -- Keeps large results apart.
 INSERT INTO results (n, data) VALUES (?, ?)
+
+-- name: has_checkpoints
+-- Whether any job has a checkpoint.
+SELECT EXISTS (SELECT 1 FROM checkpoints WHERE n >= 0)
 
 -- name: drop_checkpoints
 -- Drops the checkpoints of jobs that have ended.

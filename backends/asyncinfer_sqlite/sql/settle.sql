@@ -6,12 +6,12 @@ WHERE n = ? AND status = 'running' AND cancel_requested_at IS NULL
 -- name: expired
 -- Queued jobs whose time to start has passed, first of all the oldest.
 SELECT n FROM jobs INDEXED BY jobs_expiry
-WHERE status = 'queued' AND expire_at IS NOT NULL AND expire_at <= ? ORDER BY expire_at, n LIMIT ?
+WHERE place IS NOT NULL AND expire_at IS NOT NULL AND expire_at <= ? ORDER BY expire_at, n LIMIT ?
 
 -- name: due
 -- Ended jobs of which something is to be forgotten, and that owe nothing.
 SELECT n, owner, id, line, status, finished_at, fixed FROM jobs INDEXED BY jobs_prune
-WHERE prune_at IS NOT NULL AND status <> 'pruned' AND prune_at <= ?
+WHERE prune_at IS NOT NULL AND prune_at <= ?
     AND (is_subscribed = 0 OR (
         NOT EXISTS (SELECT 1 FROM owed WHERE owed.n = jobs.n)
         AND NOT EXISTS (
@@ -34,7 +34,7 @@ DELETE FROM results WHERE n IN (SELECT value FROM json_each(?))
 -- name: bury
 -- Leaves only a tombstone of an ended job.
 UPDATE jobs SET
-    status = 'pruned', prune_at = buried.column2, fixed = buried.column3, input = NULL, result = NULL, error = NULL,
+    status = 'pruned', buried_at = buried.column2, prune_at = NULL, fixed = buried.column3, input = NULL, result = NULL, error = NULL,
     result_bytes = NULL, worker = NULL
 FROM (VALUES (?, ?, ?)) AS buried
 WHERE n = buried.column1
@@ -69,14 +69,19 @@ DELETE FROM deliveries WHERE owner = ? AND job_id = ? AND status <> 'pending'
 
 -- name: tombstones
 -- Tombstones whose time may have passed.
-SELECT jobs.n, keys.until, jobs.owner, jobs.line FROM jobs INDEXED BY jobs_pruned
+SELECT jobs.n, keys.until, jobs.owner, jobs.line FROM jobs INDEXED BY jobs_buried
 LEFT JOIN keys INDEXED BY keys_by_job ON keys.n = jobs.n AND keys.kind = 'key'
-WHERE jobs.status = 'pruned' AND jobs.prune_at <= ? AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.n = jobs.n)
-ORDER BY jobs.prune_at, jobs.n LIMIT ?
+WHERE jobs.buried_at IS NOT NULL AND jobs.buried_at <= ?
+    AND NOT EXISTS (SELECT 1 FROM owed WHERE owed.n = jobs.n)
+    AND NOT EXISTS (
+        SELECT 1 FROM deliveries INDEXED BY deliveries_by_job
+        WHERE deliveries.owner = jobs.owner AND deliveries.job_id = jobs.id AND deliveries.status = 'pending'
+    )
+ORDER BY jobs.buried_at, jobs.n LIMIT ?
 
 -- name: keep_tombstone
 -- Lets a tombstone wait for its key.
-UPDATE jobs SET prune_at = ? WHERE n = ?
+UPDATE jobs SET buried_at = ? WHERE n = ?
 
 -- name: forget
 -- Gives ids and keys free.
@@ -84,7 +89,10 @@ DELETE FROM jobs WHERE n IN (SELECT value FROM json_each(?))
 
 -- name: forget_flows
 -- Forgets flows that time has passed by: a job of theirs would start at the virtual time.
-DELETE FROM flows WHERE end_tag <= (SELECT tag FROM virtual_times WHERE virtual_times.model = flows.model)
+DELETE FROM flows WHERE priority >= 0 AND end_tag <= (
+    SELECT passed.end_tag FROM flows AS passed
+    WHERE passed.model = flows.model AND passed.owner = '' AND passed.priority = -1
+)
 
 -- name: forget_tallies
 -- Forgets counters of which nothing is left.

@@ -1,12 +1,11 @@
--- The first schema. Instants are integer milliseconds; `n` is a job's row number, given out by the writer and never again.
+-- The first schema. Instants are integer milliseconds; `n` is a job's row number, in order of insertion.
 
 CREATE TABLE store (
     one INTEGER PRIMARY KEY CHECK (one = 1),
-    next_n INTEGER NOT NULL,
     next_token INTEGER NOT NULL,
     newest_at INTEGER NOT NULL
 );
-INSERT INTO store VALUES (1, 1, 1, 0);
+INSERT INTO store VALUES (1, 1, 0);
 
 -- A line is where jobs wait: one model in one queue.
 CREATE TABLE lines (
@@ -22,7 +21,7 @@ CREATE TABLE jobs (
     owner TEXT NOT NULL,
     id TEXT NOT NULL,
     line INTEGER NOT NULL,
-    status TEXT NOT NULL CHECK (status IN ('queued', 'running', 'succeeded', 'failed', 'canceled', 'pruned')),
+    status TEXT NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'running', 'succeeded', 'failed', 'canceled', 'pruned')),
     place TEXT CHECK (place IN ('ready', 'solo', 'delayed')),
     revision INTEGER NOT NULL DEFAULT 1,
     attempt INTEGER NOT NULL DEFAULT 0,
@@ -36,6 +35,7 @@ CREATE TABLE jobs (
     started_at INTEGER,
     finished_at INTEGER,
     prune_at INTEGER,
+    buried_at INTEGER,
     cancel_requested_at INTEGER,
     worker TEXT,
     batch_key TEXT NOT NULL,
@@ -51,18 +51,21 @@ CREATE TABLE jobs (
     CHECK ((place IS NOT NULL) = (status = 'queued')),
     CHECK ((finished_at IS NOT NULL) = (status NOT IN ('queued', 'running'))),
     CHECK (status <> 'running' OR (worker IS NOT NULL AND started_at IS NOT NULL)),
+    CHECK ((buried_at IS NOT NULL) = (status = 'pruned')),
     CHECK (attempt >= 0 AND failures >= 0 AND crashes >= 0)
 );
+-- An ending of a running job touches two of these and a claim does not touch those of the ended: an index whose condition
+-- names a column is looked at whenever that column is set.
 CREATE UNIQUE INDEX jobs_by_id ON jobs (owner, id);
 CREATE INDEX jobs_owned ON jobs (id) WHERE owner <> '';
 CREATE INDEX jobs_ready ON jobs (line, tag) WHERE place = 'ready';
 CREATE INDEX jobs_batch ON jobs (line, batch_key, tag) WHERE place = 'ready' AND batch_key <> '';
 CREATE INDEX jobs_solo ON jobs (line, tag) WHERE place = 'solo';
 CREATE INDEX jobs_delayed ON jobs (line, not_before) WHERE place = 'delayed';
-CREATE INDEX jobs_expiry ON jobs (expire_at) WHERE status = 'queued' AND expire_at IS NOT NULL;
+CREATE INDEX jobs_expiry ON jobs (expire_at) WHERE place IS NOT NULL AND expire_at IS NOT NULL;
 CREATE INDEX jobs_running ON jobs (owner, id) WHERE status = 'running';
-CREATE INDEX jobs_prune ON jobs (prune_at) WHERE prune_at IS NOT NULL AND status <> 'pruned';
-CREATE INDEX jobs_pruned ON jobs (prune_at) WHERE status = 'pruned';
+CREATE INDEX jobs_prune ON jobs (prune_at) WHERE prune_at IS NOT NULL;
+CREATE INDEX jobs_buried ON jobs (buried_at) WHERE buried_at IS NOT NULL;
 
 CREATE TABLE inputs (
     n INTEGER PRIMARY KEY REFERENCES jobs ON DELETE CASCADE,
@@ -140,11 +143,7 @@ CREATE TABLE queues (
     queued_bytes INTEGER NOT NULL DEFAULT 0
 ) WITHOUT ROWID;
 
--- Fair order: the largest tag claimed of each model, and the end tag of each flow.
-CREATE TABLE virtual_times (
-    model TEXT PRIMARY KEY,
-    tag REAL NOT NULL
-) WITHOUT ROWID;
+-- Fair order: the end tag of each flow; under owner '' and priority -1, the largest tag claimed of the model.
 CREATE TABLE flows (
     model TEXT NOT NULL,
     owner TEXT NOT NULL,
