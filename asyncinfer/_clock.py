@@ -32,10 +32,10 @@ class Clock(ABC):
 
     async def sleep(self, seconds: float) -> None:
         """Return once `seconds` of monotonic time have passed."""
-        woken = asyncio.get_running_loop().create_future()
-        timer = self.call_later(seconds, lambda: woken.done() or woken.set_result(None))
+        passed = asyncio.Event()
+        timer = self.call_later(seconds, passed.set)
         try:
-            await woken
+            await passed.wait()
         finally:
             timer.cancel()
 
