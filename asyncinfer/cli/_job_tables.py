@@ -118,7 +118,8 @@ def _facts(job: Job) -> Iterable[tuple[str, Text]]:
     for name, at in (("started", job.started_at), ("finished", job.finished_at), ("not before", job.not_before)):
         if at is not None:
             yield name, Text(instant(at) or "")
-    yield "attempt", Text(f"{job.attempt} ({job.failures} of {job.max_attempts} failures, {job.crashes} crashes)")
+    counters = f"failures {job.failures} of {job.max_attempts}, crashes {job.crashes} of {job.crash_budget}"
+    yield "attempt", Text(f"{job.attempt} ({counters})")
     if job.worker:
         yield "worker", Text(job.worker)
     if job.progress is not None:

@@ -9,6 +9,7 @@ from typing import Annotated, Any
 import typer
 
 from asyncinfer import Job, JobFilter, JobManager, ScopedManager
+from asyncinfer.cli._client import client_of
 from asyncinfer.cli._job_json import attempt_json, event_json, job_json, plain, text_of
 from asyncinfer.cli._job_tables import console, job_sheet, jobs_table
 from asyncinfer.cli._options import (
@@ -52,7 +53,7 @@ def list_jobs(
     matching = job_filter(status, model, queue, label)
 
     async def work() -> None:
-        async with JobManager(store, run_jobs=False) as manager:
+        async with client_of(store) as manager:
             page = await _seen_by(manager, owner).find(matching, after=after, limit=limit)
         if as_json:
             print(
@@ -78,7 +79,7 @@ def show_job(
     """Show one job with its attempts, its events and its result."""
 
     async def work() -> None:
-        async with JobManager(store, run_jobs=False) as manager:
+        async with client_of(store) as manager:
             own = _seen_by(manager, owner)
             job = await _told_of_owner(own.get(job_id), owner)
             attempts = await own.attempts(job_id)
@@ -158,7 +159,7 @@ async def _change(
     """Change jobs one by one, or all that match; an id that cannot be changed is told, and the others go on."""
     answers: list[dict[str, str]] = []
     is_complete = True
-    async with JobManager(store, run_jobs=False) as manager:
+    async with client_of(store) as manager:
         own = _seen_by(manager, owner)
         if not ids:
             answers += await every(own)

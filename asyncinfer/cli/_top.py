@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import time
 from collections.abc import Mapping, Sequence
 from typing import Annotated
@@ -16,6 +17,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncinfer import Counts, JobManager, WorkerInfo
+from asyncinfer.cli._client import client_of
 from asyncinfer.cli._job_tables import STYLES, age, console, table_of
 from asyncinfer.cli._options import JOB_STATUSES, StoreOption
 from asyncinfer.cli._running import run
@@ -42,23 +44,34 @@ def top(
 
 
 async def _print_once(store: str) -> None:
-    async with JobManager(store, run_jobs=False) as manager:
+    async with client_of(store) as manager:
         console().print(frame(store, await _look(manager), None))
 
 
 async def _follow(store: str) -> None:
-    async with JobManager(store, run_jobs=False) as manager:
-        before = await _look(manager)
-        with Live(frame(store, before, None), console=console(), auto_refresh=False, screen=True) as live:
+    """Show a picture a second; into a pipe or a file, one below the other."""
+    out = console()
+    live = Live(console=out, auto_refresh=False, screen=True)
+    async with client_of(store) as manager:
+        before: Look | None = None
+        # Ctrl-C cancels this task, and is how it is meant to end.
+        with live if out.is_terminal else contextlib.nullcontext(), contextlib.suppress(asyncio.CancelledError):
             while True:
+                picture, before = await _picture(store, manager, before)
+                if out.is_terminal:
+                    live.update(picture, refresh=True)
+                else:
+                    out.print(picture)
                 await asyncio.sleep(REFRESH_SECONDS)
-                try:
-                    now = await _look(manager)
-                except StoreError as error:
-                    live.update(Group(frame(store, before, None), Text(str(error), style="red")), refresh=True)
-                    continue
-                live.update(frame(store, now, before), refresh=True)
-                before = now
+
+
+async def _picture(store: str, manager: JobManager, before: Look | None) -> tuple[RenderableType, Look | None]:
+    """Return what to show and what to compare the next look with; a store that does not answer is shown too."""
+    try:
+        now = await _look(manager)
+    except StoreError as error:
+        return Text(f"{without_password(store)}: {error}", style="red"), before
+    return frame(store, now, before), now
 
 
 async def _look(manager: JobManager) -> Look:

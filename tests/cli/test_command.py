@@ -46,7 +46,7 @@ def test_without_its_extra_it_names_the_line_to_type(missing: str) -> None:
         (["jobs", "list", "--store", "nowhere"], "expected a URL"),
         (["jobs", "list", "--store", "papyrus://x"], "papyrus"),
         (["top", "--once", "--store", "sqlite:////no/such/folder/jobs.db"], "does not exist"),
-        (["jobs", "show", "job_1", "--store", "sqlite:///jobs.db"], "--owner"),
+        (["jobs", "list", "--store", "sqlite:///slip.db"], "slip.db does not exist"),
         (["work", "nothing"], "expected module:manager"),
         (["work", "no_such_module:manager"], "no_such_module"),
         (["work", "json:loads.nothing"], "nothing"),

@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import json
+import signal
+import subprocess
 from collections.abc import Mapping
 from pathlib import Path
 from typing import Any
@@ -11,7 +13,7 @@ import pytest
 
 from asyncinfer import Counts, JobFailed, JobManager, WorkerInfo, current_job, model
 from asyncinfer.cli._top import Look, ended_per_second, without_password
-from tests.cli.conftest import Asyncinfer
+from tests.cli.conftest import COMMAND, Asyncinfer
 
 URL = "sqlite:///jobs.db"
 
@@ -100,7 +102,9 @@ def test_show_prints_what_users_wrote_as_it_is(asyncinfer: Asyncinfer, ids: Mapp
 
 
 def test_show_finds_an_owned_job_only_by_its_owner(asyncinfer: Asyncinfer, ids: Mapping[str, str]) -> None:
-    assert asyncinfer("jobs", "show", ids["owned"], "--store", URL).returncode == 1
+    refused = asyncinfer("jobs", "show", ids["owned"], "--store", URL)
+
+    assert (refused.returncode, "--owner" in refused.stderr) == (1, True)
     assert answer(asyncinfer, "jobs", "show", ids["owned"], "--owner", "ann")["output"] == 5
 
 
@@ -139,6 +143,17 @@ def test_top_counts_by_queue_and_model(asyncinfer: Asyncinfer, ids: Mapping[str,
     (line,) = [line.split() for line in printed.splitlines() if "length" in line]
     assert line[:7] == ["default", "length", "1", "0", "2", "1", "0"]
     assert "no worker" in printed
+
+
+def test_top_follows_until_ctrl_c(tmp_path: Path, environment: Mapping[str, str], ids: Mapping[str, str]) -> None:
+    arguments = [*COMMAND, "top", "--store", URL]
+    with subprocess.Popen(arguments, cwd=tmp_path, env=dict(environment), stdout=-1, stderr=-1, text=True) as process:
+        assert process.stdout is not None
+        next(line for line in process.stdout if "ended/s" in line)
+        process.send_signal(signal.SIGINT)
+        _, errors = process.communicate(timeout=60)
+
+    assert (process.returncode, errors) == (0, "")
 
 
 def test_rates_are_what_ended_between_two_looks() -> None:
