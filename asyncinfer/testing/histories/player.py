@@ -53,6 +53,17 @@ class Player:
         """Every job that this history has tried to insert, once each."""
         return list(dict.fromkeys(job.job_key for job in self.jobs))
 
+    def forget_attempts(self, key: JobKey) -> None:
+        """Drop what was done for an earlier job of that id, whose tombstone has gone.
+
+        Whether an old worker's write meets the new job is a matter of how ids are made: they never come again.
+        """
+        self.claims = [claim for claim in self.claims if claim.job_key != key]
+        self.finishes = [ending for ending in self.finishes if (ending.owner, ending.id) != key]
+        self.records = [record for record in self.records if (record.owner, record.id) != key]
+        self.given_back = [write for write in self.given_back if all((one.owner, one.id) != key for one in write[0])]
+        self.observed = [lease for lease in self.observed if (lease.owner, lease.id) != key]
+
 
 def recent(random: Random, items: list[T]) -> T | None:
     """Draw one of the items, the newest of them most often; None of none."""

@@ -16,7 +16,11 @@ _SUBSCRIBERS = tuple(Subscription(target=f"https://{name}.example.com/") for nam
 async def insert(player: Player, random: Random) -> object:
     jobs = [_submission(player, random) for _ in range(random.randint(1, 3))]
     player.jobs += jobs
-    return await player.store.insert(jobs, _limits(random))
+    answers = await player.store.insert(jobs, _limits(random))
+    for job, answer in zip(jobs, answers, strict=True):
+        if answer.kind == "inserted":
+            player.forget_attempts(job.job_key)
+    return answers
 
 
 async def request_cancel(player: Player, random: Random) -> object:

@@ -1,0 +1,98 @@
+"""F15: the same random history gets the same answers from every store, and no store ever breaks a rule of a job's life.
+
+The memory store is the model. Durability is not what is tried here, so SQLite does not wait for the disk.
+"""
+
+from __future__ import annotations
+
+from collections.abc import Callable, Sequence
+from pathlib import Path
+
+import pytest
+from msgspec.structs import replace
+
+from asyncinfer.abc import Clock, Finish, JobKey, JobStore, WriteAnswer
+from asyncinfer.testing import FakeClock, FaultyStore
+from asyncinfer.testing.histories import Command, Difference, Player, first_difference, history_of, shortest
+from asyncinfer_memory import MemoryStore
+from asyncinfer_sqlite import SQLiteStore
+from tests.conftest import Size
+
+pytestmark = pytest.mark.fault
+
+HISTORIES: dict[Size, int] = {"pr": 500, "rel": 10_000}
+MakeStore = Callable[[Clock, Path], JobStore]
+
+
+class FencedByStatusOnly(FaultyStore):
+    """What a store must not be: whoever ends a running job ends it, whichever attempt was theirs."""
+
+    async def finish(self, items: Sequence[Finish]) -> Sequence[WriteAnswer]:
+        jobs = await self.get([JobKey(item.owner, item.id) for item in items])
+        pairs = zip(items, jobs, strict=True)
+        return await super().finish(
+            [replace(item, attempt=job.attempt if job else item.attempt, ref=None) for item, job in pairs]
+        )
+
+
+def memory(clock: Clock, place: Path) -> JobStore:
+    return MemoryStore(clock)
+
+
+def sqlite(clock: Clock, place: Path) -> JobStore:
+    return SQLiteStore(place / "jobs.db", clock=clock, synchronous="OFF")
+
+
+def fenced_by_status_only(clock: Clock, place: Path) -> JobStore:
+    return FencedByStatusOnly(MemoryStore(clock))
+
+
+def length_of(seed: int) -> int:
+    """Most histories are short; every tenth is long, for what only builds up slowly."""
+    return 200 if seed % 10 == 9 else 60
+
+
+async def play(history: Sequence[Command], make_store: MakeStore, place: Path) -> Difference | None:
+    """Play a history on a fresh memory store and on a fresh store of the kind that is tried."""
+    clock = FakeClock()
+    model, tried = MemoryStore(clock), make_store(clock, place)
+    await model.open()
+    await tried.open()
+    try:
+        return await first_difference(history, Player(model, clock), Player(tried, clock), clock)
+    finally:
+        await tried.close()
+        await model.close()
+
+
+async def first_that_differs(make_store: MakeStore, histories: int, tmp_path: Path) -> str:
+    """Play histories until one differs; return what to look at, cut short, or nothing."""
+    plays = 0
+
+    async def on_a_new_place(history: Sequence[Command]) -> Difference | None:
+        nonlocal plays
+        plays += 1
+        place = tmp_path / str(plays)
+        place.mkdir()
+        return await play(history, make_store, place)
+
+    for seed in range(histories):
+        difference = await on_a_new_place(history_of(seed, length_of(seed)))
+        if difference is not None:
+            short = await shortest(history_of(seed, length_of(seed))[: difference.step + 1], on_a_new_place)
+            return f"seed {seed}: {short}\n{await on_a_new_place(short)}"
+    return ""
+
+
+async def test_sqlite_answers_every_history_as_memory_does(tmp_path: Path, size: Size) -> None:
+    assert await first_that_differs(sqlite, HISTORIES[size], tmp_path) == ""
+
+
+async def test_two_memory_stores_answer_alike_and_break_no_rule(tmp_path: Path, size: Size) -> None:
+    assert await first_that_differs(memory, HISTORIES[size] // 5, tmp_path) == ""
+
+
+async def test_canary_a_store_without_the_attempt_check_is_caught(tmp_path: Path) -> None:
+    found = await first_that_differs(fenced_by_status_only, HISTORIES["pr"], tmp_path)
+
+    assert "finish" in found
