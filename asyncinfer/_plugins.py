@@ -5,7 +5,7 @@ from __future__ import annotations
 from typing import TYPE_CHECKING, Any, Literal
 
 from asyncinfer.abc import Executor, JobStore
-from asyncinfer.errors import InvalidOption, UnknownPlugin
+from asyncinfer.errors import InvalidOption, MissingExtra, UnknownPlugin
 
 if TYPE_CHECKING:
     from importlib.metadata import EntryPoints
@@ -42,7 +42,14 @@ def _load(group: Group, name: str, kind: str) -> Any:  # Any: whatever the entry
     if not matches:
         known = ", ".join(sorted(found.names)) or "none"
         raise UnknownPlugin(f"no installed package provides the {kind} {name!r} (installed: {known})")
-    return next(iter(matches)).load()
+    (match, *_) = matches
+    try:
+        return match.load()
+    except ModuleNotFoundError as error:
+        package = "asyncinfer" if match.dist is None else match.dist.name
+        raise MissingExtra(
+            f"the {kind} {name!r} needs the module {error.name!r}, which is not installed: pip install '{package}[{name}]'"
+        ) from error
 
 
 def _installed(group: Group) -> EntryPoints:
