@@ -48,7 +48,8 @@ def _load(group: Group, name: str, kind: str) -> Any:  # Any: whatever the entry
     except ModuleNotFoundError as error:
         package = "asyncinfer" if match.dist is None else match.dist.name
         raise MissingExtra(
-            f"the {kind} {name!r} needs the module {error.name!r}, which is not installed: pip install '{package}[{name}]'"
+            f"the {kind} {name!r} needs the module {error.name!r}, which is not installed: "
+            f"pip install '{package}[{name}]'"
         ) from error
 
 

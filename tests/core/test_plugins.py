@@ -38,7 +38,7 @@ def test_a_name_names_its_executor() -> None:
 
 
 def test_a_text_that_is_no_url_is_refused() -> None:
-    with pytest.raises(InvalidOption, match="sqlite:///jobs.db"):
+    with pytest.raises(InvalidOption, match=r"sqlite:///jobs\.db"):
         store_from_url("jobs.db")
 
 
