@@ -5,6 +5,8 @@ The memory store is the model. Durability is not what is tried here, so SQLite d
 
 from __future__ import annotations
 
+import asyncio
+import itertools
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
@@ -21,6 +23,7 @@ from tests.conftest import Size
 pytestmark = pytest.mark.fault
 
 HISTORIES: dict[Size, int] = {"pr": 500, "rel": 10_000}
+LANES = 4
 MakeStore = Callable[[Clock, Path], JobStore]
 
 
@@ -67,21 +70,30 @@ async def play(history: Sequence[Command], make_store: MakeStore, place: Path) -
 
 async def first_that_differs(make_store: MakeStore, histories: int, tmp_path: Path) -> str:
     """Play histories until one differs; return what to look at, cut short, or nothing."""
-    plays = 0
+    places = (tmp_path / str(number) for number in itertools.count())
+    seeds = iter(range(histories))
+    found: list[int] = []
 
     async def on_a_new_place(history: Sequence[Command]) -> Difference | None:
-        nonlocal plays
-        plays += 1
-        place = tmp_path / str(plays)
+        place = next(places)
         place.mkdir()
         return await play(history, make_store, place)
 
-    for seed in range(histories):
-        difference = await on_a_new_place(history_of(seed, length_of(seed)))
-        if difference is not None:
-            short = await shortest(history_of(seed, length_of(seed))[: difference.step + 1], on_a_new_place)
-            return f"seed {seed}: {short}\n{await on_a_new_place(short)}"
-    return ""
+    async def play_on() -> None:
+        for seed in seeds:
+            if found:
+                return
+            if await on_a_new_place(history_of(seed, length_of(seed))) is not None:
+                found.append(seed)
+
+    # Several at once: while one waits for its store's threads, another uses the loop.
+    async with asyncio.TaskGroup() as lanes:
+        for _ in range(LANES):
+            lanes.create_task(play_on())
+    if not found:
+        return ""
+    short = await shortest(history_of(found[0], length_of(found[0])), on_a_new_place)
+    return f"seed {found[0]}: {short}\n{await on_a_new_place(short)}"
 
 
 async def test_sqlite_answers_every_history_as_memory_does(tmp_path: Path, size: Size) -> None:
