@@ -16,7 +16,7 @@ _SQL = load("settle")
 def request_cancel(
     tx: Transaction, keys: Sequence[JobKey], statuses: Sequence[Status]
 ) -> list[tuple[JobKey, CancelAnswer | None]]:
-    """Cancel queued jobs, mark running ones; with `statuses`, a job that has left them since it was found is passed over."""
+    """Cancel queued jobs, mark running ones; with `statuses`, pass over a job that has left them since it was found."""
     answers: list[tuple[JobKey, CancelAnswer | None]] = []
     endings: dict[int, Ending] = {}
     for key, row in zip(keys, named(tx, keys), strict=True):

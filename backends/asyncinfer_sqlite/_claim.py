@@ -106,7 +106,7 @@ class _Claiming:
         return turn.spare > 0
 
     def _batch(self, turn: _Turn, head: Head) -> list[Head]:
-        """Return the head and those that join it: of its line and batch key, in order, until size or cost is reached."""
+        """Return the head and who joins it: of its line and batch key, in order, until size or cost is reached."""
         size = min(turn.room.batch_size, turn.spare)
         batch = [head]
         if size <= 1 or head.is_solo:

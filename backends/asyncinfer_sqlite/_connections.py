@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 import time
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 from pathlib import Path
 from typing import Literal, TypeVar
 
@@ -35,14 +35,14 @@ async def connect(path: Path, timeout: float) -> aiosqlite.Connection:
 async def run(connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], R]) -> R:
     """Run `function` on the connection's own thread, as one step that a cancelled await does not cut short.
 
-    aiosqlite has no public call for this, and awaiting statement by statement costs 124 us each and leaves a transaction
-    open when the await is cancelled: so its private `_execute` is used, here and nowhere else.
+    aiosqlite has no public call for this, and awaiting statement by statement costs 124 us each and leaves a
+    transaction open when the await is cancelled: so its private `_execute` is used, here and nowhere else.
     """
-    execute: Callable[..., object] | None = getattr(connection, "_execute", None)
+    execute: Callable[..., Awaitable[R]] | None = getattr(connection, "_execute", None)
     raw = getattr(connection, "_conn", None)
     if execute is None or not isinstance(raw, sqlite3.Connection):
         raise StoreUnusable("this aiosqlite has no Connection._execute: install one that asyncinfer was tested with")
-    return await execute(function, raw)  # type: ignore[misc, no-any-return]
+    return await execute(function, raw)
 
 
 def configure_writer(connection: sqlite3.Connection, synchronous: Synchronous) -> None:
@@ -67,7 +67,7 @@ def configure_reader(connection: sqlite3.Connection) -> None:
 
 
 def retry_while_busy(step: Callable[[], R], timeout: float = OPEN_TIMEOUT) -> R:
-    """Repeat `step` while another process holds a lock. For opening, on the connection's thread; StoreUnavailable after."""
+    """Repeat `step` while another process holds a lock; for opening only. Raise StoreUnavailable after `timeout`."""
     end = time.monotonic() + timeout
     while True:
         try:

@@ -23,7 +23,7 @@ from asyncinfer_sqlite._rows import INLINE_BYTES, error_blob
 from asyncinfer_sqlite._transaction import Transaction
 
 
-class Missed(Exception):  # noqa: N818  a signal to the batch: roll back and do it carefully
+class Missed(Exception):
     """A guarded write met a job that is not as its claim left it."""
 
 

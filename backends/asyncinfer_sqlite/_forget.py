@@ -31,7 +31,7 @@ def prune(tx: Transaction, limit: int, tombstone: int) -> int:
 
 def _prune_ended(tx: Transaction, limit: int) -> int:
     due = tx.all(_SQL["due"], (tx.now, limit))
-    dropped: list[tuple[object, ...]] = []
+    dropped: list[tuple[int, int]] = []
     gone: list[tuple[int, str, str, int, Status, bytes]] = []
     for n, owner, id_, line, status, finished_at, blob in due:
         forget_at = finished_at + fixed_or_default(blob).retention_record
@@ -40,7 +40,7 @@ def _prune_ended(tx: Transaction, limit: int) -> int:
         else:
             dropped.append((n, forget_at))
     tx.write(_SQL["drop_results"], dropped)
-    tx.execute(_SQL["drop_large_results"], (as_list(n for n, _ in dropped),))  # type: ignore[misc]
+    tx.execute(_SQL["drop_large_results"], (as_list(n for n, _ in dropped),))
     _bury(tx, gone)
     return len(due)
 

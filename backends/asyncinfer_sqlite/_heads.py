@@ -1,4 +1,4 @@
-"""The heads of the lines: what could be claimed next, looked at a few at a time and checked before anything trusts it."""
+"""The heads of the lines: what could be claimed next, a few at a time, checked before anything trusts it."""
 
 from __future__ import annotations
 
@@ -112,7 +112,25 @@ def _checked(tx: Transaction, row: Row) -> Head | None:
     """Return a head as it was read; end it and return None when it cannot be trusted."""
     try:
         _check_types(row)
-        return Head(*row[:11], bool(row[11]), row[12], fixed_of(row[13]), row[14], bool(row[15]))
+        n, owner, id_, line, tag, attempt, failures, crashes, expire_at, created_at, batch_key = row[:11]
+        return Head(
+            n,
+            owner,
+            id_,
+            line,
+            tag,
+            attempt,
+            failures,
+            crashes,
+            expire_at,
+            created_at,
+            batch_key,
+            bool(row[11]),
+            row[12],
+            fixed_of(row[13]),
+            row[14],
+            bool(row[15]),
+        )
     except ValueError as error:
         _condemn(tx, row, str(error))
         tx.ended_heads.append(JobKey(str(row[1]), str(row[2])))
@@ -133,7 +151,7 @@ def _has_expired(tx: Transaction, head: Head) -> bool:
 
 def _condemn(tx: Transaction, row: Row, reason: str) -> None:
     """Fail a queued job whose row cannot be read back, with what can still be trusted in it."""
-    n, owner, id_, line = row[:4]
+    n, owner, _, line = row[:4]
     attempt, failures, crashes, input_bytes, revision = (_number(row[at]) for at in (5, 6, 7, 12, 16))
     fixed = fixed_or_default(row[13])
     subscriptions = subscriptions_of(tx, n)

@@ -18,7 +18,7 @@ _encode = msgspec.msgpack.Encoder().encode
 
 
 def insert(tx: Transaction, items: Sequence[PreparedJob], *, has_room: bool) -> list[Inserted]:
-    """Answer submissions in the contract's order: key, dedup, id, pruned id, limits; then write what is new, at once."""
+    """Answer submissions in the contract's order (key, dedup, id, pruned id, limits), then write what is new."""
     inserting = _Inserting(tx, has_room=has_room)
     answers = [inserting.answer(item) for item in items]
     inserting.close()
@@ -63,13 +63,12 @@ class _Inserting:
     def _answered_before(self, job: NewJob) -> Inserted | None:
         tx = self._tx
         if job.key is not None:
-            held = tx.execute(_SQL["by_key"], (job.owner, "key", job.key.encode())).fetchone()
+            held = tx.one(_SQL["by_key"], (job.owner, "key", job.key.encode()))
             if held is not None:
                 return self._answer_of(held[0], job)
         if job.dedup is not None:
-            held = tx.execute(_SQL["by_key"], (job.owner, "dedup", _dedup_key(job))).fetchone()
-            row = None if held is None else self._row(held[0])
-            if row is not None and self._answers_for_duplicates(row, held[1]):
+            held = tx.one(_SQL["by_key"], (job.owner, "dedup", _dedup_key(job)))
+            if held is not None and self._answers_for_duplicates(row := self._row(held[0]), held[1]):
                 return self._existing(row, job)
         n = self._stored_number(job)
         return None if n is None else self._answer_of(n, job)
@@ -81,7 +80,7 @@ class _Inserting:
         newest = self._tx.known.newest_ids.get(job.owner)
         if newest is None:
             row = self._tx.one(_SQL["newest_id"], (job.owner,))
-            newest = self._tx.known.newest_ids[job.owner] = (row and row[0]) or ""
+            newest = self._tx.known.newest_ids[job.owner] = "" if row is None else row[0] or ""
         # Ids grow with time, so nearly every new one is past all that are stored: one look-up an owner, not one a job.
         if job.id > newest:
             return None
@@ -91,7 +90,7 @@ class _Inserting:
     def _answer_of(self, n: int, job: NewJob) -> Inserted:
         row = self._row(n)
         is_same = row.fixed.fingerprint == job.fingerprint
-        if row.status == "pruned":  # type: ignore[comparison-overlap]
+        if row.is_tombstone:
             return Inserted("gone" if is_same or row.id == job.id else "conflict", row.id)
         if not is_same:
             return Inserted("conflict", row.id, row.status)

@@ -83,7 +83,7 @@ class Known:
             self._forget()
 
     def keep_fresh(self, head: Head) -> None:
-        """Remember a job that was accepted; when there are too many, the later ones, which are claimed last, are not."""
+        """Remember an accepted job; of too many the later ones, which are claimed last, are not remembered."""
         if len(self.fresh) < _MOST:
             self.fresh[head.n] = head
 

@@ -1,4 +1,4 @@
-"""Prove that a process is dead: each opened store holds an flock on a file of its own, and the kernel frees it at death."""
+"""Prove that a process is dead: each opened store holds an flock on its own file, and the kernel frees it at death."""
 
 from __future__ import annotations
 
@@ -40,7 +40,7 @@ class LivenessLock:
             new.rename(self._folder / self.name)
         except OSError as error:
             raise StoreUnusable(f"no lock file can be made in {self._folder}: {error.strerror}") from error
-        # A second descriptor must be refused; where it is not, locks are not shared and death is proven by leases alone.
+        # A second descriptor must be refused; where it is not, locks are not shared, and only leases tell of a death.
         self.proves_death = is_locked and not self._is_free(self._folder / self.name)
         _close_in_children(self)
 

@@ -27,7 +27,7 @@ NETWORK_FILE_SYSTEMS = frozenset(
     }
     | {"fuse.sshfs", "fuse.glusterfs", "fuse.ceph", "fuse.s3fs", "fuse.gcsfuse", "fuse.rclone", "fuse.davfs2"}
 )
-"""Several hosts may mount them, and neither SQLite's locks nor the write-ahead log's shared memory reach across hosts."""
+"""Several hosts may mount them, and neither SQLite's locks nor its log's shared memory reach across hosts."""
 _MOUNTS = Path("/proc/self/mountinfo")
 
 

@@ -226,6 +226,7 @@ def _decoded(cursor: str | None) -> Place | None:
     if cursor is None:
         return None
     try:
-        return msgspec.json.decode(bytes.fromhex(cursor), type=Place)
+        place = msgspec.json.decode(bytes.fromhex(cursor), type=tuple[str, str])
     except (ValueError, msgspec.MsgspecError):
         raise InvalidOption(f"cursor: {cursor!r} did not come from a page of this store") from None
+    return place

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from functools import partial
 
 from asyncinfer.errors import SchemaTooNew, StoreUnusable
 from asyncinfer_sqlite._connections import retry_while_busy
@@ -23,7 +24,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
     retry_while_busy(lambda: _choose_format(connection))
     for number, script in scripts:
         if _version(connection) < number:
-            retry_while_busy(lambda number=number, script=script: _apply(connection, number, script))
+            retry_while_busy(partial(_apply, connection, number, script))
     retry_while_busy(lambda: _check_identity(connection, path, newest))
 
 

@@ -47,6 +47,10 @@ class MoveRow(Struct):
     fixed_blob: bytes
 
     @property
+    def is_tombstone(self) -> bool:
+        return self.status not in lifecycle.STATUSES
+
+    @property
     def fixed(self) -> Fixed:
         return fixed_or_default(self.fixed_blob)
 
@@ -132,8 +136,8 @@ def was_done(tx: Transaction, row: MoveRow | None, attempt: int, move_id: bytes)
     """Tell whether the same write has already ended this attempt."""
     if row is None:
         return False
-    if row.attempt == attempt and row.status != "queued":
-        return row.move_id == move_id
+    if row.attempt == attempt and row.status != "queued" and row.move_id == move_id:
+        return True
     found = tx.execute(SQL["earlier_move"], (row.n, attempt)).fetchone()
     return found is not None and found[0] == move_id
 

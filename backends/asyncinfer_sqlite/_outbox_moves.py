@@ -23,7 +23,10 @@ def lease_owed(tx: Transaction, limit: int, lease: int) -> list[Owed]:
     rows = tx.all(SQL["owed"], (tx.now, limit))
     if rows:
         tx.execute(SQL["lease_owed"], (tx.now + lease, as_list(row[0] for row in rows)))
-    return [Owed(*row[:6], _decode_subscriptions(row[6])) for row in rows]
+    return [
+        Owed(n, owner, id_, status, at, revision, _decode_subscriptions(blob))
+        for n, owner, id_, status, at, revision, blob in rows
+    ]
 
 
 def expand(tx: Transaction, items: Sequence[tuple[Owed, Sequence[NewDelivery]]]) -> None:

@@ -1,4 +1,4 @@
-"""The row codec: what of a job lies in `fixed`, and the pure checks that each job passes alone before it joins a batch."""
+"""The row codec: what of a job lies in `fixed`, and the pure checks that each job passes before it joins a batch."""
 
 from __future__ import annotations
 
@@ -16,34 +16,34 @@ _NO_NUMBERS = (None,) * 6
 
 
 class Fixed(Struct, frozen=True, array_like=True, gc=False):
-    """What never changes in a job's life and is read only by code, in one blob."""
+    """What never changes in a job's life and only code reads, in one blob. The defaults stand for a damaged one."""
 
-    priority: int
-    content_type: str
-    fingerprint: bytes
-    deadline: int | None
-    expire_code: Literal["queue_timeout", "deadline"]
-    time_limit: int | None
-    max_attempts: int
-    crash_budget: int
-    backoff: Backoff | None
-    retention_result: int
-    retention_record: int
-    cost: int
-    labels: dict[str, str]
-    metadata: bytes
-    traceparent: str | None
-    key: str | None
-    key_until: int | None
-    dedup: bytes | None
-    dedup_until: int | None
-    not_before: int | None
-    retry_of: str | None
-    limit_key: str | None
-    group_id: str | None
-    parent_id: str | None
-    input_ref: str | None
-    subscriptions: tuple[Subscription, ...]
+    priority: int = 5
+    content_type: str = ""
+    fingerprint: bytes = b""
+    deadline: int | None = None
+    expire_code: Literal["queue_timeout", "deadline"] = "queue_timeout"
+    time_limit: int | None = None
+    max_attempts: int = 1
+    crash_budget: int = 3
+    backoff: Backoff | None = None
+    retention_result: int = 0
+    retention_record: int = 604_800_000
+    cost: int = 1
+    labels: dict[str, str] = {}
+    metadata: bytes = b""
+    traceparent: str | None = None
+    key: str | None = None
+    key_until: int | None = None
+    dedup: bytes | None = None
+    dedup_until: int | None = None
+    not_before: int | None = None
+    retry_of: str | None = None
+    limit_key: str | None = None
+    group_id: str | None = None
+    parent_id: str | None = None
+    input_ref: str | None = None
+    subscriptions: tuple[Subscription, ...] = ()
 
 
 class PreparedJob(Struct, frozen=True, gc=False):
@@ -61,9 +61,6 @@ _encode = msgspec.msgpack.Encoder().encode
 _decode_fixed = msgspec.msgpack.Decoder(Fixed).decode
 _decode_error = msgspec.msgpack.Decoder(JobError).decode
 _DECODING_ERRORS = (msgspec.MsgspecError, UnicodeError, TypeError, ValueError, RecursionError)
-_UNREADABLE = Fixed(
-    5, "", b"", None, "queue_timeout", None, 1, 3, None, 0, 604_800_000, 1, {}, b"", *([None] * 10), None, ()
-)
 
 
 def prepare(job: NewJob, limits: Limits) -> PreparedJob | Inserted:
@@ -134,20 +131,20 @@ def asked(text: str) -> str | bytes:
     return text
 
 
-def fixed_of(blob: object) -> Fixed:
+def fixed_of(blob: bytes) -> Fixed:
     """Decode `fixed`. Raise ValueError with the reason when it is damaged."""
     try:
-        return _decode_fixed(blob)  # type: ignore[arg-type]
+        return _decode_fixed(blob)
     except _DECODING_ERRORS as error:
         raise ValueError(str(error)) from error
 
 
-def fixed_or_default(blob: object) -> Fixed:
+def fixed_or_default(blob: bytes) -> Fixed:
     """Decode `fixed`, or return one with defaults: a damaged job must still be shown, ended and pruned."""
     try:
         return fixed_of(blob)
     except ValueError:
-        return _UNREADABLE
+        return Fixed()
 
 
 def tombstone_blob(fixed: Fixed) -> bytes:
@@ -177,12 +174,12 @@ def error_blob(error: JobError | None) -> bytes | None:
         )
 
 
-def error_of(blob: object) -> JobError | None:
+def error_of(blob: bytes | None) -> JobError | None:
     """Decode an error; a damaged one is shown as such."""
     if blob is None:
         return None
     try:
-        return _decode_error(blob)  # type: ignore[arg-type]
+        return _decode_error(blob)
     except _DECODING_ERRORS as error:
         return JobError(code="undecodable", message=f"the stored error cannot be read back: {error}")
 

@@ -63,8 +63,8 @@ def read_rows(
 
 
 def load(group: str) -> dict[str, Statement]:
-    """Return the statements of `sql/<group>.sql` by name; a block starts with `-- name: <name>` and then its promise."""
-    text = (files(__package__) / "sql" / f"{group}.sql").read_text("utf-8")
+    """Return the statements of `sql/<group>.sql` by name; a block starts with `-- name: <name>`, then its promise."""
+    text = (files(__name__.partition(".")[0]) / "sql" / f"{group}.sql").read_text("utf-8")
     blocks = re.split(r"^-- name: (\w+)\n", text, flags=re.MULTILINE)[1:]
     return {
         name: Statement(name, _without_comments(body)) for name, body in zip(blocks[::2], blocks[1::2], strict=True)
@@ -77,6 +77,6 @@ def _without_comments(body: str) -> str:
 
 def migrations() -> list[tuple[int, str]]:
     """Return (number, script) of `sql/migrations/*.sql`, in order."""
-    folder = files(__package__) / "sql" / "migrations"
+    folder = files(__name__.partition(".")[0]) / "sql" / "migrations"
     scripts = [entry for entry in folder.iterdir() if entry.name.endswith(".sql")]
     return sorted((int(entry.name.removesuffix(".sql")), entry.read_text("utf-8")) for entry in scripts)

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections.abc import AsyncIterator, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Literal
 
@@ -75,8 +76,8 @@ class SQLiteStore(JobStore):
     ) -> None:
         """Name the file; `open` creates it.
 
-        Below `min_free_bytes` of free disk new jobs are refused, so that running ones can still finish. `synchronous` is
-        SQLite's own; anything below FULL may lose acknowledged jobs in a power cut. The timeouts are in seconds.
+        Below `min_free_bytes` of free disk new jobs are refused, so that running ones can still finish. `synchronous`
+        is SQLite's own; anything below FULL may lose acknowledged jobs in a power cut. The timeouts are in seconds.
         """
         if synchronous not in _DURABILITY:
             raise InvalidOption(f"synchronous: expected one of {', '.join(_DURABILITY)}, got {synchronous!r}")
@@ -162,9 +163,7 @@ class SQLiteStore(JobStore):
             return await self._writer.step(lambda tx: _cancel.request_cancel(tx, keys, ()))
         answers: list[tuple[JobKey, CancelAnswer | None]] = []
         async for found, selected in self._selected(owner, matching):
-            answers += await self._writer.step(
-                lambda tx, found=found, selected=selected: _cancel.request_cancel(tx, found, selected.status)
-            )
+            answers += await self._writer.step(partial(_cancel.request_cancel, keys=found, statuses=selected.status))
         return answers
 
     async def leases(self, after: JobKey | None, limit: int) -> Sequence[RunningLease]:
@@ -188,9 +187,7 @@ class SQLiteStore(JobStore):
             return await self._writer.step(lambda tx: _forget.delete(tx, keys, ()))
         answers: list[tuple[JobKey, Literal["deleted", "running"] | None]] = []
         async for found, selected in self._selected(owner, matching):
-            answers += await self._writer.step(
-                lambda tx, found=found, selected=selected: _forget.delete(tx, found, selected.status)
-            )
+            answers += await self._writer.step(partial(_forget.delete, keys=found, statuses=selected.status))
         return answers
 
     async def purge(self, owner: str | None, queue: str) -> Sequence[JobKey]:
@@ -269,10 +266,8 @@ class SQLiteStore(JobStore):
             )
         below: JobKey | None = None
         while True:
-            start = below
-            found = await self._database.finder.run(
-                lambda db, start=start: _look.find_keys(db, owner, matching, start, _MOVED_AT_ONCE)
-            )
+            find_keys = partial(_look.find_keys, owner=owner, matching=matching, below=below, limit=_MOVED_AT_ONCE)
+            found = await self._database.finder.run(find_keys)
             if found:
                 yield found, matching
             if len(found) < _MOVED_AT_ONCE:

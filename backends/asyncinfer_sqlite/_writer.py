@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 import logging
 import random
 import secrets
 import sqlite3
 from collections.abc import Callable, Sequence
+from functools import partial
 from pathlib import Path
 from typing import Any, TypeVar
 
@@ -15,7 +17,8 @@ import aiosqlite
 
 from asyncinfer.abc import ClaimRequest, Claims, Clock, ClockGuard, Finish, Inserted, Lease, WriteAnswer
 from asyncinfer.errors import OutcomeUnknown, StoreUnavailable, StoreUnusable
-from asyncinfer_sqlite._batch import Batch, Call, Kind
+from asyncinfer_sqlite._batch import Batch
+from asyncinfer_sqlite._calls import Call, Kind
 from asyncinfer_sqlite._connections import run
 from asyncinfer_sqlite._failures import typed
 from asyncinfer_sqlite._finish import give_back
@@ -40,7 +43,7 @@ _WATCH_INTERVAL = 0.1
 
 
 class Writer:
-    """Owns the writing connection. Its task is cancelled by nobody; a caller's cancellation only ends its own waiting."""
+    """Owns the writing connection. Nobody cancels its task; a caller's cancellation only ends its own waiting."""
 
     def __init__(
         self,
@@ -93,27 +96,32 @@ class Writer:
     # Calls
 
     async def insert(self, items: Sequence[PreparedJob]) -> list[Inserted]:
-        return await self._call("insert", items)
+        answers: list[Inserted] = await self._call("insert", items)
+        return answers
 
     async def finish(self, items: Sequence[Finish]) -> list[WriteAnswer]:
-        return await self._call("finish", items)
+        answers: list[WriteAnswer] = await self._call("finish", items)
+        return answers
 
     async def record(self, items: Sequence[PreparedRecord]) -> list[int | None]:
-        return await self._call("record", items)
+        answers: list[int | None] = await self._call("record", items)
+        return answers
 
     async def step(self, step: Callable[[Transaction], R]) -> R:
         """Do one move that has no batch of its own, inside the next commit."""
-        return await self._call("step", [step])
+        answer: R = await self._call("step", [step])
+        return answer
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> list[Claims]:
         """Claim; what is claimed for a caller that has gone away meanwhile is given back."""
         call = self._enter("claim", requests)
         try:
-            return await call.future
+            answers: list[Claims] = await call.future
         except asyncio.CancelledError:
             if call.future.done() and not call.future.cancelled() and call.future.exception() is None:
                 self._give_back(call.future.result())
             raise
+        return answers
 
     async def look(self, reading: Callable[[sqlite3.Connection], R]) -> R:
         """Run a short read on the writer's own connection, between two batches."""
@@ -165,7 +173,11 @@ class Writer:
 
     def _take(self) -> Batch | None:
         waiting, self._waiting = self._waiting, {}
-        calls = {kind: live for kind, all_ in waiting.items() if (live := [c for c in all_ if not c.future.done()])}
+        calls: dict[Kind, list[Call]] = {}
+        for kind, entered in waiting.items():
+            live = [call for call in entered if not call.future.done()]
+            if live:
+                calls[kind] = live
         inserts = calls.get("insert")
         if inserts is not None:
             taken = _bounded(inserts)
@@ -178,16 +190,19 @@ class Writer:
         connection = self._connection
         assert connection is not None
         try:
-            while not await run(connection, lambda raw: self._run(raw, batch)):
+            is_done = await run(connection, lambda raw: self._run(raw, batch))
+            while not is_done:
+                # The other process sends no event when it lets go of the lock.
                 await asyncio.sleep(random.uniform(*_BUSY_PAUSE))
+                is_done = await run(connection, lambda raw: self._run(raw, batch))
         except Exception as error:
             # The service must live: whatever broke, its callers hear of it and the next batch gets its chance.
             _LOGGER.exception("a batch of the SQLite store failed")
             batch.fail(StoreUnavailable(f"the writer of the store failed: {error}"))
 
     def _run(self, connection: sqlite3.Connection, batch: Batch) -> bool:
-        self._guard_files(connection, batch)
-        if not batch.all():
+        if not self._has_files(connection):
+            batch.fail(StoreUnusable(f"{self._path} or its log was deleted or replaced: open the store again"))
             return True
         now = self._clock.now()
         paused_for = self._guard.paused_for() if self._guard.is_paused() else 0
@@ -204,25 +219,26 @@ class Writer:
                 is_careful=is_careful,
             )
 
-        return batch.run(connection, open_transaction, has_room)
+        return batch.run(connection, open_transaction, has_room=has_room)
 
-    def _guard_files(self, connection: sqlite3.Connection, batch: Batch) -> None:
-        """Refuse to write into files that have been deleted under us: nobody would ever read them."""
+    def _has_files(self, connection: sqlite3.Connection) -> bool:
+        """Tell whether the files are those that were opened: what is written into deleted ones nobody ever reads."""
         log = self._path.with_name(self._path.name + "-wal")
         try:
             found = (self._path.stat().st_ino, log.stat().st_ino)
-        except OSError:
-            found = None
-        if self._files is None:
+        except FileNotFoundError:
+            found = (0, 0)
+        if self._files is None and all(found):
             self._files = found
-        if found is None or found != self._files:
-            if self._files is not None and self._path.exists():
-                # Our descriptors still reach the deleted log: what it holds is saved into the database.
-                connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
-            batch.fail(StoreUnusable(f"{self._path} or its log was deleted or replaced: open the store again"))
+        if found == self._files:
+            return True
+        # Our descriptors still reach a deleted log: what it holds is saved into the database.
+        with contextlib.suppress(sqlite3.Error):
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        return False
 
     def _answer(self, batch: Batch) -> None:
-        for call in batch.all_with_withdrawn():
+        for call in batch.every:
             if call.future.done():
                 if call.kind == "claim" and call.answer is not None:
                     self._give_back(call.answer)
@@ -240,7 +256,7 @@ class Writer:
             for claim in answer.claims
         ]
         if leases and self._task is not None:
-            call = self._make("step", [lambda tx: give_back(tx, leases)], self._task.get_loop())
+            call = self._make("step", [partial(give_back, items=leases)], self._task.get_loop())
             call.future.add_done_callback(_log_failure)
 
     # Deadlines
@@ -257,7 +273,7 @@ class Writer:
                 if self._is_late(call, now):
                     call.future.set_exception(StoreUnavailable(f"the store did not get to this {call.kind} in time"))
         if self._batch is not None:
-            late = [call for call in self._batch.all() if self._is_late(call, now)]
+            late = [call for call in self._batch.every if self._is_late(call, now)]
             if late:
                 self._give_up(self._batch, late)
         if self._waiting or self._batch is not None:
