@@ -47,6 +47,7 @@ def main() -> None:
         with tempfile.TemporaryDirectory(prefix="asyncinfer-bench-", dir=options.directory) as directory:
             machine = Machine.here(Path(directory), queue_limit=QUEUE_LIMIT, is_quick=options.quick)
             print(machine.text(), end="\n\n", flush=True)
+            results.write(results.PARTIAL, [machine])
             runs = asyncio.run(_measure(options, Path(directory)))
     _report(machine, runs, publishing=options.publish or (options.replay is None and options.is_whole))
 
@@ -65,9 +66,10 @@ async def _measure(options: Options, directory: Path) -> Runs:
 async def _round(bouts: Sequence[Bout], number: int, runs: Runs) -> None:
     start = number % len(bouts)  # nobody is always first
     for bout in (*bouts[start:], *bouts[:start]):
-        metrics = await bout.measure()
-        runs.add(Run(workload=bout.workload, subject=bout.subject, round=number, metrics=metrics))
-        shown = "  ".join(f"{name} {value:,.4g}" for name, value in metrics.items())
+        run = Run(workload=bout.workload, subject=bout.subject, round=number, metrics=await bout.measure())
+        runs.add(run)
+        results.append(results.PARTIAL, run)
+        shown = "  ".join(f"{name} {value:,.4g}" for name, value in run.metrics.items())
         print(f"{bout.workload:22} {number}  {bout.subject:26} {shown}", flush=True)
 
 

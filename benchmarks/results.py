@@ -16,7 +16,7 @@ RESULTS = Path(__file__).parent / "results"
 LATEST = RESULTS / "latest.jsonl"
 """The whole benchmark, as README.md shows it."""
 PARTIAL = RESULTS / "partial.jsonl"
-"""The last call for something less; not kept in the repository."""
+"""Every run of the newest call, as it ends: what is left of a call that was broken off. Not kept in the repository."""
 
 Line: TypeAlias = Machine | Run | Verdict
 
@@ -24,6 +24,11 @@ Line: TypeAlias = Machine | Run | Verdict
 def write(path: Path, lines: Iterable[Line]) -> None:
     path.parent.mkdir(exist_ok=True)
     path.write_bytes(msgspec.json.Encoder().encode_lines(lines))
+
+
+def append(path: Path, line: Line) -> None:
+    with path.open("ab") as file:
+        file.write(msgspec.json.encode(line) + b"\n")
 
 
 def read(path: Path) -> tuple[Machine, Runs]:
