@@ -108,10 +108,13 @@ class JobContext:
         await self._reporter.drain()
 
     def save_checkpoint(self, state: object) -> None:
-        """Keep `state` for a later attempt of this job; the newest one wins."""
+        """Keep `state` for a later attempt of this job; the newest one wins.
+
+        Raises TypeError when it cannot be encoded, TooLarge above `Limits.checkpoint_bytes`.
+        """
         data = encode(state)
-        self._checkpoint = data
         self._reporter.save_checkpoint(data)
+        self._checkpoint = data
 
     def load_checkpoint(self, kind: type[S]) -> S | None:
         """Return what this job last saved, decoded as `kind`, or None. Raise TypeError when it does not fit."""

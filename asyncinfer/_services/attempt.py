@@ -12,6 +12,7 @@ from asyncinfer._context import JobContext
 from asyncinfer._job import Backoff, JobError, JobKey, Progress
 from asyncinfer._retry import delay_after
 from asyncinfer.abc import Call, Claim, Finish, Lease, Outcome
+from asyncinfer.errors import TooLarge
 
 if TYPE_CHECKING:
     from asyncinfer._services.journal import Journal
@@ -82,6 +83,9 @@ class RunningAttempt:
         self.journal.emit(self, data)
 
     def save_checkpoint(self, data: bytes) -> None:
+        limit = self.journal.limits.checkpoint_bytes
+        if len(data) > limit:
+            raise TooLarge(f"checkpoint: {len(data)} bytes, the limit is {limit} (Limits.checkpoint_bytes)")
         self.unsent_checkpoint = data
         self.journal.arm(self)
 

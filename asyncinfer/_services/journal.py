@@ -30,7 +30,7 @@ class Journal:
     ) -> None:
         self._store = store
         self._clock = clock
-        self._limits = limits
+        self.limits = limits
         self._on_lost = on_lost
         self._loop = asyncio.get_running_loop()
         self._loop_thread = threading.get_ident()
@@ -142,7 +142,7 @@ class Journal:
     async def _write_unanswered(self) -> None:
         if not self._unanswered:
             return
-        revisions = await self._store.record([record for _, record in self._unanswered], self._limits)
+        revisions = await self._store.record([record for _, record in self._unanswered], self.limits)
         written, self._unanswered = self._unanswered, []
         for (attempt, _), revision in zip(written, revisions, strict=True):
             if revision is not None:
