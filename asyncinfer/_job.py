@@ -45,29 +45,43 @@ class JobError(Struct, frozen=True, omit_defaults=True):
     """Why a job failed. `details` never holds the input; `traceback` is for operators."""
 
     code: ErrorCode
+    """What kind of failure, for programs."""
     message: str
+    """What happened, for people."""
     type: str = ""
+    """The class of the exception, if there was one."""
     traceback: str = ""
+    """The model's own frames, at most 8,192 characters."""
     retryable: bool = False
+    """Another attempt may do better."""
     attempt: int = 0
+    """The attempt that it ended; 0 where none had begun."""
     details: dict[str, str] = msgspec.field(default_factory=dict[str, str])
+    """More about it, by name."""
 
 
 class Progress(Struct, frozen=True, omit_defaults=True):
     """The latest report of a running job: a fraction of 1, or current of total, and a line of text."""
 
     fraction: float | None = None
+    """0 to 1."""
     message: str = ""
+    """A line of text."""
     current: float | None = None
+    """How many are done."""
     total: float | None = None
+    """Of how many."""
 
 
 class Subscription(Struct, frozen=True, omit_defaults=True):
     """Who must hear of a job's ending: a URL whose scheme names the sender, or a registered endpoint's id."""
 
     target: str
+    """A URL, or the id of a registered endpoint."""
     events: tuple[str, ...] = ("job.succeeded", "job.failed", "job.canceled")
+    """Which endings."""
     secret: str = ""
+    """What the sender signs with."""
 
 
 class Backoff(Struct, frozen=True, omit_defaults=True):
@@ -133,51 +147,78 @@ class Job(Struct, frozen=True, kw_only=True):
 
     owner: str
     id: str
+    """`job_` and 26 characters that sort by time, or the one that the submitter chose."""
     model: str
+    """The name of its model."""
     queue: str
     status: Status
     revision: int
+    """Grows by one with every move and every durable event."""
     created_at: int
     """When it was accepted."""
     attempt: int = 0
     """Attempts begun so far; the newest one's number is the fence."""
     failures: int = 0
+    """Attempts that failed by themselves: counted against `max_attempts`."""
     crashes: int = 0
+    """Attempts lost with their worker: counted against `crash_budget`."""
     max_attempts: int = 1
     crash_budget: int = 3
     priority: int = 5
+    """0 (first) to 9."""
     content_type: str = MSGPACK
+    """How its input is encoded."""
     has_result: bool = False
+    """A result is kept, though it may not be read here (`find` reads none)."""
     result: bytes | None = None
     """The encoded result: None while pending, when it failed, or once `retention_result` has passed."""
     error: JobError | None = None
+    """Why it failed; why an earlier attempt did is told by that attempt."""
     progress: Progress | None = None
+    """The latest report of its model."""
     not_before: int | None = None
-    """Of its latest wait in the queue: what the submit or the retry asked for; None when it was given back or rescued."""
+    """Of its latest wait in the queue: what the submit or retry asked for; None when given back or rescued."""
     deadline: int | None = None
+    """Instant after which its result is useless."""
     expire_at: int | None = None
+    """Instant at which it fails if it still waits."""
     time_limit: int | None = None
+    """Milliseconds that one attempt may take."""
     started_at: int | None = None
     """When the newest attempt began."""
     finished_at: int | None = None
+    """When it ended."""
     forget_at: int | None = None
     """When its record is pruned; set by the ending."""
     cancel_requested_at: int | None = None
+    """When its owner first wished it canceled while it ran."""
     worker: str | None = None
+    """Who runs it, or ran it last."""
     renewals: int = 0
+    """Heartbeats of the newest attempt."""
     tag: float = 0.0
     """Its place in the fair order of its model; smaller is earlier."""
     is_solo: bool = False
+    """Its last chance: it is claimed with nothing beside it."""
     fingerprint: bytes = b""
+    """Hash of its input, kept where a key, an id or dedup needs it."""
     key: str | None = None
+    """Its idempotency key."""
     labels: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     metadata: bytes = b""
+    """What the submitter handed over, encoded."""
     retry_of: str | None = None
+    """The ended job that this one runs again."""
     traceparent: str | None = None
+    """The W3C trace context that it belongs to."""
     limit_key: str | None = None
+    """Reserved: nothing sets it yet."""
     group_id: str | None = None
+    """Reserved: nothing sets it yet."""
     parent_id: str | None = None
+    """Reserved: nothing sets it yet."""
     has_subscriptions: bool = False
+    """Somebody must hear of its ending."""
 
     @property
     def job_key(self) -> JobKey:
@@ -192,7 +233,9 @@ class Attempt(Struct, frozen=True, kw_only=True):
     """One try at running a job. `outcome` is None while it runs."""
 
     number: int
+    """Counted from 1 over the job's whole life."""
     worker: str
+    """Who ran it."""
     started_at: int
     ended_at: int | None = None
     outcome: str | None = None
@@ -230,7 +273,7 @@ class JobIds:
 
 
 def _base32(number: int, digits: int) -> str:
-    pairs = []
+    pairs: list[str] = []
     for _ in range(digits // 2):
         number, pair = divmod(number, 1024)
         pairs.append(_PAIRS[pair])

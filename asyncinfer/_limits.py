@@ -13,11 +13,14 @@ GIB = 1024 * MIB
 
 
 class QueueLimits(Struct, frozen=True, kw_only=True):
-    """The bounds of one queue. `concurrency` is how many of its jobs run at once in one manager; None is no bound."""
+    """The bounds of one queue."""
 
     queued_jobs: int = 10_000
+    """Waiting jobs."""
     queued_bytes: int = GIB
+    """Bytes of waiting input."""
     concurrency: int | None = None
+    """How many of its jobs run at once in one manager; None is no bound."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):
@@ -30,13 +33,19 @@ class Limits(Struct, frozen=True, kw_only=True):
     owner_queued_jobs: int | None = None
     """Waiting jobs of one owner over all queues; None is no quota."""
     input_bytes: int = 16 * MIB
+    """One encoded input."""
     result_bytes: int = 16 * MIB
+    """One encoded result; of a stream all its yields together."""
     checkpoint_bytes: int = 16 * MIB
+    """One encoded checkpoint."""
     metadata_bytes: int = 16 * KIB
+    """One job's encoded metadata."""
     labels: int = 8
+    """Labels of one job; at most 64."""
     events_per_job: int = 10_000
     """Durable output events kept for one job; the oldest leave first."""
     queues: Mapping[str, QueueLimits] = msgspec.field(default_factory=dict[str, QueueLimits])
+    """Queues with bounds of their own, by name."""
 
     def of_queue(self, queue: str) -> tuple[int, int]:
         """Return (queued_jobs, queued_bytes) that hold for `queue`."""
@@ -48,5 +57,8 @@ class Retention(Struct, frozen=True, kw_only=True):
     """How long an ended job is kept, in seconds: its result, then its record, then only a tombstone of its id."""
 
     result: float = 86_400.0
+    """Its result, from its ending."""
     record: float = 604_800.0
+    """Its record, events and attempts, from its ending."""
     tombstone: float = 604_800.0
+    """Its id and idempotency key, from the end of its record: they are answered `gone` instead of unknown."""

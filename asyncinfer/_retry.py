@@ -17,11 +17,17 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
     """
 
     max_attempts: int = 1
+    """Attempts until the job fails, 1 to 1,000; 1 is no retry."""
     initial_delay: float = 1.0
+    """Seconds before the second attempt."""
     max_delay: float = 60.0
+    """The longest wait in seconds, before jitter."""
     multiplier: float = 2.0
+    """By which each wait is longer than the one before, 1 to 100."""
     jitter: float = 0.2
+    """The random part of a wait, 0 to 1 of it, in both directions."""
     retry_on: tuple[type[Exception], ...] = (Exception,)
+    """What is worth another attempt; any other exception fails the job at once."""
 
     def __post_init__(self) -> None:
         _require(1 <= self.max_attempts <= 1_000, "max_attempts: expected 1 to 1000", self.max_attempts)
