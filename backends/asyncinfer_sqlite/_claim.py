@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asyncinfer import lifecycle
-from asyncinfer.abc import Claim, ClaimRequest, Claims, ModelRoom
+from asyncinfer.abc import Claim, ClaimRequest, Claims, JobKey, ModelRoom
 from asyncinfer_sqlite._heads import SQL, Heads, has_apart, lines_of, mates, promote
 from asyncinfer_sqlite._known import Head, Line
 from asyncinfer_sqlite._moves import ClaimRef
@@ -189,9 +189,8 @@ def _begin(tx: Transaction, request: ClaimRequest, numbers: set[int]) -> None:
 
 
 def _answer(tx: Transaction, request: ClaimRequest, claims: list[Claim]) -> Claims:
-    ended, tx.ended_heads = tx.ended_heads, []
     if not has_apart(tx):
-        return Claims(claims, False, None, ended)
+        return Claims(claims, False, None, _take_ended(tx))
     firsts = [first for line in _lines(tx, request) if (first := _next_delayed(tx, line)) is not None]
     next_at = max(min(firsts), tx.now + tx.paused_for) if firsts else None
     is_solo_waiting = not request.is_isolated and any(
@@ -200,7 +199,13 @@ def _answer(tx: Transaction, request: ClaimRequest, claims: list[Claim]) -> Clai
         if room.limit is None or room.limit > 0
         for line in lines_of(tx, room.model)
     )
-    return Claims(claims, is_solo_waiting, next_at, [*ended, *tx.ended_heads])
+    return Claims(claims, is_solo_waiting, next_at, _take_ended(tx))
+
+
+def _take_ended(tx: Transaction) -> list[JobKey]:
+    """Return the heads that were ended for this answer; the next answer of the batch tells of its own."""
+    ended, tx.ended_heads = tx.ended_heads, []
+    return ended
 
 
 def _may_find(tx: Transaction, request: ClaimRequest, line: Line) -> bool:

@@ -7,10 +7,12 @@ from __future__ import annotations
 
 import asyncio
 import itertools
+import time
 from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
+from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncinfer.abc import Clock, Finish, JobKey, JobStore, WriteAnswer
@@ -18,13 +20,22 @@ from asyncinfer.testing import FakeClock, FaultyStore
 from asyncinfer.testing.histories import Command, Difference, Player, first_difference, history_of, shortest
 from asyncinfer_memory import MemoryStore
 from asyncinfer_sqlite import SQLiteStore
-from tests.conftest import Size
+from tests.faults.harness.figures import Size, publish
 
 pytestmark = pytest.mark.fault
 
 HISTORIES: dict[Size, int] = {"pr": 500, "rel": 10_000}
 LANES = 4
 MakeStore = Callable[[Clock, Path], JobStore]
+
+
+class Figures(Struct, frozen=True, kw_only=True):
+    """What was played. `difference` is the shortest history that shows one, and where; empty when there is none."""
+
+    histories: int
+    commands: int
+    seconds: float
+    difference: str
 
 
 class FencedByStatusOnly(FaultyStore):
@@ -36,10 +47,6 @@ class FencedByStatusOnly(FaultyStore):
         return await super().finish(
             [replace(item, attempt=job.attempt if job else item.attempt, ref=None) for item, job in pairs]
         )
-
-
-def memory(clock: Clock, place: Path) -> JobStore:
-    return MemoryStore(clock)
 
 
 def sqlite(clock: Clock, place: Path) -> JobStore:
@@ -68,10 +75,12 @@ async def play(history: Sequence[Command], make_store: MakeStore, place: Path) -
         await model.close()
 
 
-async def first_that_differs(make_store: MakeStore, histories: int, tmp_path: Path) -> str:
-    """Play histories until one differs; return what to look at, cut short, or nothing."""
+async def scenario(make_store: MakeStore, histories: int, tmp_path: Path) -> Figures:
+    """Play histories until one differs, then cut that one short."""
+    began = time.monotonic()
     places = (tmp_path / str(number) for number in itertools.count())
     seeds = iter(range(histories))
+    played: list[int] = []
     found: list[int] = []
 
     async def on_a_new_place(history: Sequence[Command]) -> Difference | None:
@@ -83,6 +92,7 @@ async def first_that_differs(make_store: MakeStore, histories: int, tmp_path: Pa
         for seed in seeds:
             if found:
                 return
+            played.append(seed)
             if await on_a_new_place(history_of(seed, length_of(seed))) is not None:
                 found.append(seed)
 
@@ -90,21 +100,30 @@ async def first_that_differs(make_store: MakeStore, histories: int, tmp_path: Pa
     async with asyncio.TaskGroup() as lanes:
         for _ in range(LANES):
             lanes.create_task(play_on())
-    if not found:
-        return ""
-    short = await shortest(history_of(found[0], length_of(found[0])), on_a_new_place)
-    return f"seed {found[0]}: {short}\n{await on_a_new_place(short)}"
+    difference = ""
+    if found:
+        short = await shortest(history_of(found[0], length_of(found[0])), on_a_new_place)
+        difference = f"seed {found[0]}: {short}\n{await on_a_new_place(short)}"
+    return Figures(
+        histories=len(played),
+        commands=sum(length_of(seed) for seed in played),
+        seconds=round(time.monotonic() - began, 1),
+        difference=difference,
+    )
+
+
+def verdict(figures: Figures, histories: int) -> list[str]:
+    """Say what does not hold."""
+    broken = [figures.difference] if figures.difference else []
+    return broken if figures.histories == histories else [*broken, f"only {figures.histories} histories were played"]
 
 
 async def test_sqlite_answers_every_history_as_memory_does(tmp_path: Path, size: Size) -> None:
-    assert await first_that_differs(sqlite, HISTORIES[size], tmp_path) == ""
+    figures = await scenario(sqlite, HISTORIES[size], tmp_path)
+    publish("F15", size, figures)
+    assert verdict(figures, HISTORIES[size]) == []
 
 
-async def test_two_memory_stores_answer_alike_and_break_no_rule(tmp_path: Path, size: Size) -> None:
-    assert await first_that_differs(memory, HISTORIES[size] // 5, tmp_path) == ""
-
-
-async def test_canary_a_store_without_the_attempt_check_is_caught(tmp_path: Path) -> None:
-    found = await first_that_differs(fenced_by_status_only, HISTORIES["pr"], tmp_path)
-
-    assert "finish" in found
+async def test_canary_a_store_without_the_attempt_check_is_caught(tmp_path: Path, size: Size) -> None:
+    figures = await scenario(fenced_by_status_only, HISTORIES[size], tmp_path)
+    assert "finish" in figures.difference

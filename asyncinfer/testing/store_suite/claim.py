@@ -13,6 +13,7 @@ from asyncinfer.testing.steps import (
     accept,
     claim,
     claim_one,
+    crash,
     events_of,
     get_one,
     last_status_event,
@@ -198,6 +199,21 @@ class ExpiredHeadTests(StoreCase):
         assert (ended.status, ended.attempt, ended.finished_at) == ("failed", 0, clock.now())
         assert ended.error is not None
         assert ended.error.code == "queue_timeout"
+
+    async def test_a_head_is_told_once_as_ended(self, store: JobStore, clock: FakeClock) -> None:
+        expired, last_chance = (
+            new_job(expire_at=clock.now() + 1_000),
+            new_job(expire_at=clock.now() + 1_000, crash_budget=2),
+        )
+        await accept(store, last_chance)
+        await crash(store, last_chance.job_key)
+        await accept(store, expired)
+        await clock.advance(2)
+
+        answers = await store.claim([request(worker=worker, is_idle=False) for worker in ("a", "b", "c")])
+
+        ended = [key for answer in answers for key in answer.ended]
+        assert sorted(ended) == sorted([expired.job_key, last_chance.job_key])
 
     async def test_the_claim_goes_on_behind_expired_heads(self, store: JobStore, clock: FakeClock) -> None:
         live = new_job()
