@@ -11,6 +11,7 @@ import faulthandler
 import logging
 import multiprocessing
 import os
+import resource
 import signal
 import sys
 from collections.abc import Callable, Coroutine, Generator
@@ -105,5 +106,6 @@ def _serve(
     sys.stderr = log.open("w", buffering=1)
     os.dup2(sys.stderr.fileno(), 2)
     faulthandler.enable(sys.stderr)
+    resource.setrlimit(resource.RLIMIT_CORE, (0, 0))  # some of them crash on purpose
     logging.basicConfig(level=logging.WARNING, stream=sys.stderr)
     asyncio.run(function(*args, **kwargs))
