@@ -1,10 +1,14 @@
-"""Run the benchmark: `python -m benchmarks [W1 W2 ...]`. It prints what it measures and never fails on a figure."""
+"""Run the benchmark: `python -m benchmarks [W1 W2 ...]`. It prints what it measures and never fails on a figure.
+
+A subject that raises is left out of that round, and then the exit status is 1.
+"""
 
 from __future__ import annotations
 
 import argparse
 import asyncio
 import tempfile
+import traceback
 from collections.abc import Sequence
 from pathlib import Path
 
@@ -49,7 +53,10 @@ def main() -> None:
             print(machine.text(), end="\n\n", flush=True)
             results.write(results.PARTIAL, [machine])
             runs = asyncio.run(_measure(options, Path(directory)))
-    _report(machine, runs, publishing=options.publish or (options.replay is None and options.is_whole))
+    is_new_whole = options.replay is None and options.is_whole and not runs.failures
+    _report(machine, runs, publishing=options.publish or is_new_whole)
+    if runs.failures:
+        raise SystemExit("Not measured, for the errors above: " + "; ".join(runs.failures))
 
 
 async def _measure(options: Options, directory: Path) -> Runs:
@@ -66,7 +73,13 @@ async def _measure(options: Options, directory: Path) -> Runs:
 async def _round(bouts: Sequence[Bout], number: int, runs: Runs) -> None:
     start = number % len(bouts)  # nobody is always first
     for bout in (*bouts[start:], *bouts[:start]):
-        run = Run(workload=bout.workload, subject=bout.subject, round=number, metrics=await bout.measure())
+        try:
+            metrics = await bout.measure()
+        except Exception:  # noqa: BLE001  one subject's failure must not cost the others' figures; it shows in the exit status
+            runs.failures.append(f"{bout.workload} {bout.subject}, round {number}")
+            traceback.print_exc()
+            continue
+        run = Run(workload=bout.workload, subject=bout.subject, round=number, metrics=metrics)
         runs.add(run)
         results.append(results.PARTIAL, run)
         shown = "  ".join(f"{name} {value:,.4g}" for name, value in run.metrics.items())
@@ -84,8 +97,8 @@ def _report(machine: Machine, runs: Runs, *, publishing: bool) -> None:
     if publishing:
         from benchmarks.plots import draw  # after the runs: matplotlib starts threads and takes memory
 
-        publish(text)
-        print("README.md and the plots are made anew:", README, *draw(runs))
+        publish(text, draw(runs))
+        print(f"{README} and its plots are made anew")
 
 
 def _options() -> Options:

@@ -46,6 +46,8 @@ class Runs:
 
     def __init__(self, runs: Iterable[Run] = ()) -> None:
         self._runs = list(runs)
+        self.failures: list[str] = []
+        """What was to be measured, and raised instead."""
 
     def add(self, run: Run) -> None:
         self._runs.append(run)

@@ -38,11 +38,12 @@ def goal_table(verdicts: Iterable[Verdict]) -> str:
     return _table(["goal", "bound (stretch)", "measured", ""], rows)
 
 
-def publish(text: str) -> None:
-    """Put `text` between the markers of README.md."""
+def publish(text: str, plots: Sequence[Path]) -> None:
+    """Put `text` and the plots between the markers of README.md."""
+    images = "\n\n".join(f"![{plot.stem}]({plot.relative_to(README.parent).as_posix()})" for plot in plots)
     before, _, rest = README.read_text().partition(BEGIN)
     _, _, after = rest.partition(END)
-    README.write_text(f"{before}{BEGIN}\n{text}\n{END}{after}")
+    README.write_text(f"{before}{BEGIN}\n\n{text}\n\n{images}\n\n{END}{after}")
 
 
 def show(spread: Spread | None) -> str:
