@@ -25,7 +25,8 @@ DEFAULT_BACKOFF = Backoff()
 class RunningAttempt:
     """A claimed attempt until it is concluded; also the Reporter of its context.
 
-    `unsent_*` is what the model has reported and the journal has not yet taken; the journal's lock guards it.
+    `unsent_*` is what the model has reported and the journal has not yet taken; the journal's lock guards it. `call`
+    and `context` are dropped once it is concluded: they lead back here, and a ring of objects waits for the collector.
     """
 
     __slots__ = (
@@ -69,6 +70,11 @@ class RunningAttempt:
             checkpoint=claim.checkpoint,
             metadata_bytes=claim.metadata,
         )
+
+    @property
+    def is_stopping(self) -> bool:
+        """Its code was asked to stop, or its outcome no longer counts."""
+        return self.is_concluded or self.stop_reason is not None
 
     @property
     def lease(self) -> Lease:

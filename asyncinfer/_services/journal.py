@@ -62,7 +62,7 @@ class Journal:
         with self._changed:
             if is_worker_thread:
                 self._changed.wait_for(
-                    lambda: len(attempt.unsent_output) < UNSENT_VALUES or attempt.context.is_canceled or self._is_closed
+                    lambda: len(attempt.unsent_output) < UNSENT_VALUES or attempt.is_stopping or self._is_closed
                 )
             attempt.unsent_output.append(data)
         self.arm(attempt)
@@ -71,7 +71,7 @@ class Journal:
         """Return once everything `attempt` has emitted so far is stored, or the attempt has been stopped."""
         async with self._flushed:
             await self._flushed.wait_for(
-                lambda: not self.has_unsent(attempt) or attempt.context.is_canceled or self._is_closed
+                lambda: not self.has_unsent(attempt) or attempt.is_stopping or self._is_closed
             )
 
     async def run(self) -> None:

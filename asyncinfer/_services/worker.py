@@ -134,7 +134,7 @@ class Worker:
         attempt.is_concluded = True
         if attempt.timer is not None:
             attempt.timer.cancel()
-        del self.attempts[attempt.key]
+        del self.attempts[attempt.key], attempt.call, attempt.context
         if not self.attempts:
             self._idle.set()
         self._finisher.add(attempt, outcome)

@@ -1,0 +1,30 @@
+"""What ended jobs leave in memory."""
+
+from __future__ import annotations
+
+import asyncio
+import gc
+from collections.abc import Iterator
+
+import pytest
+
+from asyncinfer import JobManager
+from asyncinfer._services.attempt import RunningAttempt
+from tests.manager.models import double, echo
+
+
+@pytest.fixture
+def no_collector() -> Iterator[None]:
+    gc.collect()
+    gc.disable()
+    yield
+    gc.enable()
+
+
+@pytest.mark.usefixtures("no_collector")
+async def test_an_ended_attempt_is_freed_without_the_collector(manager: JobManager) -> None:
+    handles = [await manager.submit(echo, "gone") for _ in range(20)] + [
+        await manager.submit(double, number) for number in range(20)
+    ]
+    await asyncio.gather(*handles)
+    assert not [one for one in gc.get_objects() if isinstance(one, RunningAttempt)]
