@@ -67,7 +67,7 @@ class LoopExecutor(Executor):
             if task.cancelling() > from_outside:
                 raise
             return canceled(call) if was_asked else raised(call, error)
-        except (Exception, SystemExit) as error:  # noqa: BLE001  the runner's own defect: an answer, not a dead worker
+        except (Exception, SystemExit, GeneratorExit) as error:  # noqa: BLE001  an answer, not a job that runs for ever
             return raised(call, error)
         finally:
             del self._tasks[call]
