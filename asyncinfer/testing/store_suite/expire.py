@@ -45,6 +45,15 @@ class ExpireTests(StoreCase):
 
         assert (await get_one(store, job.job_key)).status == "queued"
 
+    async def test_a_job_expires_at_its_very_instant(self, store: JobStore, clock: FakeClock) -> None:
+        swept, met = new_jobs(2, expire_at=clock.now() + 10_000)
+        await accept(store, swept)
+        await clock.advance(10)
+
+        assert list(await store.expire(100)) == [swept.job_key]
+        await accept(store, met)
+        assert not (await claim(store)).claims
+
     async def test_a_running_job_does_not_expire(self, store: JobStore, clock: FakeClock) -> None:
         claimed = await start(store, new_job(expire_at=clock.now() + 10_000))
         await clock.advance(11)
