@@ -11,6 +11,7 @@ import time
 from collections.abc import Iterable, Sequence
 from contextlib import closing
 from pathlib import Path
+from secrets import token_hex
 
 import msgspec
 
@@ -21,6 +22,8 @@ GROUP = 1_000
 LARGE_GROUP = 50
 """Jobs of 1 MiB in a commit: 1, 10, 50 and 200 were tried, and this was the fastest."""
 
+_SUBMISSION = bytes(137)
+"""What never changes in a job (limits, budgets, backoff, retention), packed: as long as the SQLite store writes it."""
 _SCHEMA = """
 CREATE TABLE jobs (
     n INTEGER PRIMARY KEY,
@@ -40,6 +43,7 @@ CREATE TABLE jobs (
     lease_until INTEGER,
     worker TEXT,
     submission BLOB NOT NULL,
+    input BLOB,
     result BLOB
 );
 CREATE UNIQUE INDEX jobs_by_id ON jobs (owner, id);
@@ -51,9 +55,9 @@ CREATE TABLE results (n INTEGER PRIMARY KEY, data BLOB NOT NULL);
 """
 _INSERT = """
 INSERT INTO jobs (
-    n, owner, id, model, status, priority, tag, attempt, failures, crashes, revision, created_at, submission
+    n, owner, id, model, status, priority, tag, attempt, failures, crashes, revision, created_at, submission, input
 )
-VALUES (?, '', ?, 1, 0, 5, ?, 0, 0, 0, 1, ?, ?)
+VALUES (?, '', ?, 1, 0, 5, ?, 0, 0, 0, 1, ?, ?, ?)
 """
 _CLAIM = """
 UPDATE jobs SET status = 1, attempt = attempt + 1, revision = revision + 1, started_at = ?, lease_until = ?, worker = ?
@@ -134,6 +138,7 @@ class _Steps:
     def __init__(self, connection: sqlite3.Connection, inputs: Sequence[bytes]) -> None:
         self._connection = connection
         self._inputs = inputs
+        self._ids = [f"job_{n:010}{token_hex(8)}" for n in range(len(inputs))]
 
     def insert(self, numbers: range) -> None:
         self._insert((n, self._inputs[n]) for n in numbers)
@@ -146,11 +151,12 @@ class _Steps:
         self._finish((n, self._inputs[n]) for n in numbers)
 
     def check(self) -> None:
-        self._check("SELECT count(*) FROM jobs WHERE status = 2 AND result = submission")
+        self._check("SELECT count(*) FROM jobs WHERE status = 2 AND result = input")
 
-    def _insert(self, inputs: Iterable[tuple[int, bytes]]) -> None:
+    def _insert(self, inputs: Iterable[tuple[int, bytes | None]]) -> None:
         now = _now()
-        self._connection.executemany(_INSERT, ((n, f"job_{n:026}", n * 0.25, now, data) for n, data in inputs))
+        rows = ((n, self._ids[n], n * 0.25, now, _SUBMISSION, data) for n, data in inputs)
+        self._connection.executemany(_INSERT, rows)
 
     def _finish(self, results: Iterable[tuple[int, bytes | None]]) -> None:
         now = _now()
@@ -170,7 +176,7 @@ class _LargeSteps(_Steps):
         self._read: dict[int, bytes] = {}
 
     def insert(self, numbers: range) -> None:
-        self._insert((n, b"") for n in numbers)
+        self._insert((n, None) for n in numbers)
         self._connection.executemany(_INSERT_INPUT, ((n, self._inputs[n]) for n in numbers))
 
     def claim(self, numbers: range) -> None:
