@@ -32,12 +32,12 @@ class Fault:
     def __init__(
         self, call: str, when: When, nth: int, times: int | None, strike: Callable[[Fault], Awaitable[None]]
     ) -> None:
-        self.call = call
-        self.when = when
-        self.reached = asyncio.Event()
+        self.call: str = call
+        self.when: When = when
+        self.reached: asyncio.Event = asyncio.Event()
         """Set when it strikes first."""
-        self.released = asyncio.Event()
-        self.hits = 0
+        self.released: asyncio.Event = asyncio.Event()
+        self.hits: int = 0
         self._nth = nth
         self._times = times
         self._seen = 0

@@ -10,6 +10,7 @@ from asyncinfer.abc import (
     CancelAnswer,
     ClaimRequest,
     Claims,
+    Clock,
     Counts,
     EventPage,
     ExtendAnswer,
@@ -23,10 +24,12 @@ from asyncinfer.abc import (
     Lease,
     Limits,
     NewJob,
+    Outbox,
     PublishedModel,
     Record,
     RescueAnswer,
     RunningLease,
+    StoreFeatures,
     WorkerInfo,
     WriteAnswer,
 )
@@ -53,9 +56,9 @@ class FaultyStore(Faults, JobStore):
     def __init__(self, store: JobStore) -> None:
         super().__init__(store.clock)
         self._store = store
-        self.features = store.features
-        self.clock = store.clock
-        self.outbox = FaultyOutbox(store.outbox, self)
+        self.features: StoreFeatures = store.features
+        self.clock: Clock = store.clock
+        self.outbox: Outbox = FaultyOutbox(store.outbox, self)
 
     @classmethod
     def from_url(cls, url: str) -> JobStore:

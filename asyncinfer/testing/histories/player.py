@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from random import Random
-from typing import TypeVar
+from typing import ClassVar, TypeVar
 
 from asyncinfer.abc import (
     Claim,
@@ -30,13 +30,13 @@ class Player:
     source of the command's own: taking a command out of a history leaves the others playable.
     """
 
-    def __init__(self, store: JobStore, clock: Clock, name: str = "") -> None:
-        """`name` keeps the jobs of this history apart from those of others on the same store."""
-        self.store = store
-        self.clock = clock
-        self.owners = (f"{name}", f"{name}alice", f"{name}bob")
-        self.models = (f"{name}echo", f"{name}embed")
-        self.queues = (f"{name}default", f"{name}slow")
+    owners: ClassVar[tuple[str, ...]] = ("", "alice", "bob")
+    models: ClassVar[tuple[str, ...]] = ("echo", "embed")
+    queues: ClassVar[tuple[str, ...]] = ("default", "slow")
+
+    def __init__(self, store: JobStore, clock: Clock) -> None:
+        self.store: JobStore = store
+        self.clock: Clock = clock
         self.jobs: list[NewJob] = []
         self.claims: list[Claim] = []
         self.finishes: list[Finish] = []

@@ -5,6 +5,7 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Awaitable, Callable
 from contextlib import AsyncExitStack
 from pathlib import Path
+from typing import ClassVar
 
 import pytest
 import pytest_asyncio
@@ -18,7 +19,7 @@ OpenStore = Callable[[], Awaitable[JobStore]]
 class StoreCase:
     """A part of the suite. A backend subclasses StoreSuite, which has them all, and overrides `make_store`."""
 
-    pytestmark = pytest.mark.asyncio(loop_scope="function")
+    pytestmark: ClassVar[pytest.MarkDecorator] = pytest.mark.asyncio(loop_scope="function")
 
     def make_store(self, clock: Clock, place: Path) -> JobStore:
         """Return a store, not yet opened, that reads its time from `clock` and keeps its jobs at `place`.
