@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import sqlite3
 import time
 from collections.abc import Awaitable, Callable
@@ -29,7 +30,15 @@ _LEVELS = {"OFF": 0, "NORMAL": 1, "FULL": 2, "EXTRA": 3}
 
 async def connect(path: Path, timeout: float) -> aiosqlite.Connection:
     """Open a connection in which only an explicit BEGIN opens a transaction."""
-    return await aiosqlite.connect(path, timeout=timeout, isolation_level=None, cached_statements=512)
+    connecting = asyncio.create_task(_connected(path, timeout))
+    try:
+        return await asyncio.shield(connecting)
+    except asyncio.CancelledError:
+        # Cancelled itself, aiosqlite would forget the connection that its thread is about to hand over, or the thread.
+        await asyncio.wait([connecting])
+        if connecting.exception() is None:
+            await connecting.result().close()
+        raise
 
 
 async def run(connection: aiosqlite.Connection, function: Callable[[sqlite3.Connection], R]) -> R:
@@ -43,6 +52,10 @@ async def run(connection: aiosqlite.Connection, function: Callable[[sqlite3.Conn
     if execute is None or not isinstance(raw, sqlite3.Connection):
         raise StoreUnusable("this aiosqlite has no Connection._execute: install one that asyncinfer was tested with")
     return await execute(function, raw)
+
+
+async def _connected(path: Path, timeout: float) -> aiosqlite.Connection:
+    return await aiosqlite.connect(path, timeout=timeout, isolation_level=None, cached_statements=512)
 
 
 def configure_writer(connection: sqlite3.Connection, synchronous: Synchronous) -> None:

@@ -64,9 +64,12 @@ class Database:
         self._synchronous: Synchronous = synchronous
         self._connection: aiosqlite.Connection | None = None
         self._closed = asyncio.Event()
+        self._closing: asyncio.Task[None] | None = None
 
     async def open(self) -> None:
         """Check the place, migrate, lock, connect. Raise StoreUnusable, SchemaTooNew or StoreUnavailable."""
+        if self._closing is not None:
+            await asyncio.wait([self._closing])
         if self._connection is not None:
             return
         prepare_file(self.path)
@@ -90,18 +93,33 @@ class Database:
         self.writer.start(connection, self.lock.name)
 
     async def close(self) -> None:
-        """Complete what was handed over, save the log into the file, release everything. Idempotent."""
-        connection, self._connection = self._connection, None
-        if connection is None:
+        """Complete what was handed over, save the log into the file, release everything. Idempotent.
+
+        It runs to its end whoever cancels the waiting: cut short, it would leave calls that nobody answers.
+        """
+        if self._closing is None and self._connection is not None:
+            self._closing = asyncio.create_task(self._close(self._connection), name="asyncinfer-sqlite-closing")
+            self._connection = None
+        if self._closing is None:
             return
+        try:
+            await asyncio.shield(self._closing)
+        except asyncio.CancelledError:
+            await asyncio.wait([self._closing])
+            raise
+
+    async def _close(self, connection: aiosqlite.Connection) -> None:
         self._closed.set()
-        async with AsyncExitStack() as parts:
-            parts.callback(self.lock.release)
-            parts.push_async_callback(connection.close)
-            parts.push_async_callback(self.finder.close)
-            parts.push_async_callback(self.reader.close)
-            await self.writer.close()
-            self.lock.is_kept = await run(connection, self._leave)
+        try:
+            async with AsyncExitStack() as parts:
+                parts.callback(self.lock.release)
+                parts.push_async_callback(connection.close)
+                parts.push_async_callback(self.finder.close)
+                parts.push_async_callback(self.reader.close)
+                await self.writer.close()
+                self.lock.is_kept = await run(connection, self._leave)
+        finally:
+            self._closing = None
 
     def _prepare(self, connection: sqlite3.Connection) -> int:
         migrate(connection, str(self.path))
