@@ -105,11 +105,6 @@ class LimitTests(StoreCase):
         assert [answer.kind for answer in answers] == ["inserted", "inserted", "full", "inserted"]
         assert answers[2].limit == "owner_queued_jobs"
 
-    async def test_a_limit_of_zero_accepts_nothing(self, store: JobStore) -> None:
-        for limits in (Limits(queued_jobs=0), Limits(queued_bytes=0), Limits(owner_queued_jobs=0)):
-            answer = await insert_one(store, new_job(), limits)
-            assert answer.kind == "full", limits
-
     async def test_a_limit_below_what_waits_refuses_and_keeps(self, store: JobStore) -> None:
         await accept(store, *new_jobs(3))
 
