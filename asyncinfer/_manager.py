@@ -83,11 +83,7 @@ class JobManager(ScopedManager):
             await self._store.open()
             await self._start(self._store)
         except BaseException:
-            with anyio.CancelScope(shield=True):
-                if self._core.is_open:  # a setup failed or was cancelled: what has started would run on
-                    await self._core.engine.close(0.0)
-                    self._core.closed()
-                await self._close_store()
+            await self._close(0.0)  # a setup failed or was cancelled: what has started would run on
             raise
         return self
 
@@ -95,11 +91,7 @@ class JobManager(ScopedManager):
         self, kind: type[BaseException] | None, error: BaseException | None, traceback: TracebackType | None
     ) -> None:
         engine = self._core.engine
-        with anyio.CancelScope(shield=True):
-            with anyio.move_on_after(self._drain_grace + CLOSE_SECONDS):
-                await engine.close(self._drain_grace)
-            self._core.closed()
-            await self._close_store()
+        await self._close(self._drain_grace)
         failures = list(engine.supervisor.failures.values())
         if failures and error is None:
             raise ExceptionGroup("services of the manager failed while it ran (they were started again)", failures)
@@ -193,10 +185,18 @@ class JobManager(ScopedManager):
         kind = executor_class(name)
         return kind() if slots is None else kind(slots)
 
-    async def _close_store(self) -> None:
+    async def _close(self, grace: float) -> None:
+        """Close what is open, in reverse, whatever fails on the way: a store left open would keep the process."""
         store, self._store = self._store, None
-        if store is not None and isinstance(self._store_or_url, str):
-            await store.close()
+        with anyio.CancelScope(shield=True):
+            try:
+                if self._core.is_open:
+                    with anyio.move_on_after(grace + CLOSE_SECONDS):
+                        await self._core.engine.close(grace)
+            finally:
+                self._core.closed()
+                if store is not None and isinstance(self._store_or_url, str):
+                    await store.close()
 
 
 def _by_name(models: Iterable[Model[..., Any, Any]]) -> Mapping[str, Model[..., Any, Any]]:
