@@ -66,7 +66,7 @@ class Engine:
         self.is_draining = False
         self.worker_id = "wrk_" + secrets.token_hex(12)
         self.published: dict[str, PublishedModel] = {}
-        self.waiters = Waiters(store, clock)
+        self.waiters = Waiters(store, clock, remembers=options.run_jobs)
         self.supervisor = Supervisor()
         self.factory = JobFactory(options.limits, options.retention)
         self._options = options

@@ -41,11 +41,11 @@ class JobHandle(Generic[R_co]):
 
     @property
     def id(self) -> str:
-        return self._waiter.key.id
+        return self._waiter.id
 
     @property
     def owner(self) -> str:
-        return self._waiter.key.owner
+        return self._waiter.owner
 
     def __repr__(self) -> str:
         return f"<JobHandle {self.id}>"

@@ -104,7 +104,7 @@ class ScopedManager:
         engine = self._engine
         now = engine.clock.now()
         jobs = [self._new_job(submission, now) for submission in chunk]
-        waiters = [self._new_waiter(job) for job in jobs]
+        waiters = [engine.waiters.submitted(job.owner, job.id) for job in jobs]
         answers = await engine.insert(jobs)
         for index, (submission, job, waiter, answer) in enumerate(
             zip(chunk, jobs, waiters, answers, strict=True), start
@@ -119,7 +119,7 @@ class ScopedManager:
     async def _submit(self, submission: Submission[R]) -> JobHandle[R]:
         engine = self._engine
         job = self._new_job(submission, engine.clock.now())
-        waiter = self._new_waiter(job)  # before the insert: a worker may win the race
+        waiter = engine.waiters.submitted(job.owner, job.id)  # before the insert: a worker may win the race
         (answer,) = await engine.insert([job])
         if answer.kind == "full" and submission.options.get("wait_for_room"):
             answer = await engine.insert_when_room(job)
@@ -129,12 +129,6 @@ class ScopedManager:
         self._core.require(submission.model)
         return self._engine.factory.new_job(submission, self._owner, now)
 
-    def _new_waiter(self, job: NewJob) -> Waiter:
-        waiters = self._engine.waiters
-        waiter = waiters.waiter(JobKey(job.owner, job.id))
-        waiters.submitted(waiter)
-        return waiter
-
     def _handle_of(self, submission: Submission[R], job: NewJob, waiter: Waiter, answer: Inserted) -> JobHandle[R]:
         if answer.kind == "inserted":
             self._engine.inserted(waiter)
@@ -142,6 +136,7 @@ class ScopedManager:
         if answer.kind == "existing":
             waiter = self._engine.waiters.alias(waiter, JobKey(self._owner, answer.id))
             return JobHandle(self._engine, waiter, submission.model, is_existing=True)
+        self._engine.waiters.refused(waiter)
         raise self._refusal(job, answer)
 
     def _refusal(self, job: NewJob, answer: Inserted) -> AsyncinferError:
@@ -304,10 +299,11 @@ class ScopedManager:
         originals = await engine.store.submissions(keys)
         jobs = [engine.factory.again(job, now) for job in originals if job is not None]
         handles: list[JobHandle[Any]] = []
-        for job, answer in zip(jobs, await engine.insert(jobs), strict=True):
+        waiters = [engine.waiters.submitted(job.owner, job.id) for job in jobs]
+        for job, waiter, answer in zip(jobs, waiters, await engine.insert(jobs), strict=True):
             if answer.kind != "inserted":
+                engine.waiters.refused(waiter)
                 raise self._refusal(job, answer)
-            waiter = engine.waiters.waiter(JobKey(job.owner, job.id))
             engine.inserted(waiter)
             handles.append(JobHandle(engine, waiter, self._local_model(job.model)))
         return handles

@@ -4,9 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-import weakref
 from collections.abc import Callable, Sequence
-from weakref import WeakValueDictionary
 
 from msgspec import Struct
 
@@ -22,6 +20,8 @@ KEPT_RESULT_BYTES = 64 * MIB
 """Results that live handles may hold before they are awaited; what goes beyond is read from the store again."""
 SMALL_RESULT_BYTES = 4 * KIB
 """Not counted: the handle itself weighs about as much."""
+SUBMITTED_KEPT = 65_536
+"""Submitted jobs to whose handles an ending is handed without a look-up: so many at least, twice as many at most."""
 LOOK_UP = 1_000
 """Jobs looked up at a time; more of them take turns, so that a busy neighbour does not cost us our loop."""
 logger = logging.getLogger("asyncinfer.waiters")
@@ -35,56 +35,72 @@ class Ending(Struct, frozen=True, gc=False):
     error: JobError | None
 
 
-class Waiter:
-    """What every live handle of one job shares: the ending once it is known, a future for each who waits."""
+class Waiter(Struct, gc=False, eq=False):
+    """What the handles of one job share. Only leaves, so that a million of them cost the collector nothing."""
 
-    __slots__ = ("__weakref__", "ending", "futures", "is_claimed_here", "key", "seen_hints")
+    owner: str
+    id: str
+    seen_hints: int = -1
+    """How many hints had come when the job was certainly still to end; -1: nothing is known of it."""
+    is_claimed_here: bool = False
+    ending: Ending | None = None
+    share: _Share | None = None
+    """What a large result takes of the bytes that live handles may hold."""
 
-    def __init__(self, key: JobKey) -> None:
-        self.key = key
-        self.ending: Ending | None = None
-        self.futures: list[asyncio.Future[Ending | None]] | None = None
-        self.is_claimed_here = False
-        self.seen_hints = -1
-        """How many hints had come when the job was certainly still to end; -1: nothing is known of it."""
+    @property
+    def key(self) -> JobKey:
+        return JobKey(self.owner, self.id)
 
 
 class Waiters:
-    """The live handles and event streams of one manager."""
+    """The live handles and event streams of one manager.
 
-    def __init__(self, store: JobStore, clock: Clock) -> None:
+    A job that was submitted here is remembered until it ends here, so that its handle gets the ending even if nobody
+    waits yet; the oldest are forgotten in bulk. Whoever waits for a job that is not remembered looks it up.
+    """
+
+    def __init__(self, store: JobStore, clock: Clock, *, remembers: bool) -> None:
         self._store = store
         self._clock = clock
-        self._waiters: WeakValueDictionary[JobKey, Waiter] = WeakValueDictionary()
-        self._awaited: dict[JobKey, Waiter] = {}
+        self._remembers = remembers
+        # By (owner, id) in plain tuples: unlike a JobKey they are no load on the collector.
+        self._submitted: dict[tuple[str, str], Waiter] = {}
+        self._submitted_earlier: dict[tuple[str, str], Waiter] = {}
+        self._awaited: dict[tuple[str, str], _Awaited] = {}
         self._watched: dict[JobKey, set[asyncio.Event]] = {}
-        self._kept_bytes = 0
+        self._kept = _Kept()
         self._suspects: list[JobKey] = []
         self._hints = 0
         self._look = asyncio.Event()
 
     def waiter(self, key: JobKey) -> Waiter:
-        """Return the waiter that all handles of this job share."""
-        found = self._waiters.get(key)
-        if found is None:
-            found = self._waiters[key] = Waiter(key)
-        return found
+        """Return the waiter that handles of this job share, or a new one."""
+        return self._known(key) or Waiter(key.owner, key.id)
+
+    def submitted(self, owner: str, job_id: str) -> Waiter:
+        """Return the waiter of a job that is about to be inserted: until a hint comes, only we can have ended it."""
+        waiter = Waiter(owner, job_id, self._hints)
+        if not self._remembers:
+            return waiter
+        if len(self._submitted) >= SUBMITTED_KEPT:
+            self._submitted_earlier, self._submitted = self._submitted, {}
+        return self._submitted.setdefault((owner, job_id), waiter)
+
+    def refused(self, waiter: Waiter) -> None:
+        """Forget a job that was not inserted."""
+        self._submitted.pop((waiter.owner, waiter.id), None)
 
     def alias(self, waiter: Waiter, key: JobKey) -> Waiter:
         """Return the waiter of `key`, which answers for the submission that made `waiter`."""
-        if key == waiter.key:
+        if key == (waiter.owner, waiter.id):
             waiter.seen_hints = -1
             return waiter
-        self._waiters.pop(waiter.key, None)
+        self.refused(waiter)
         return self.waiter(key)
-
-    def submitted(self, waiter: Waiter) -> None:
-        """Note that the job is about to be inserted: until a hint comes, only this manager can have ended it."""
-        waiter.seen_hints = self._hints
 
     def claimed(self, key: JobKey) -> None:
         """Note that this manager runs the job now."""
-        waiter = self._waiters.get(key)
+        waiter = self._known(key)
         if waiter is not None:
             waiter.is_claimed_here = True
         if self._watched:
@@ -92,10 +108,12 @@ class Waiters:
 
     def ended(self, key: JobKey, ending: Ending) -> None:
         """Hand an ending that has just been committed to whoever waits for it here."""
-        waiter = self._waiters.get(key)
+        waiter = self._known(key)
         if waiter is not None and waiter.ending is None:
-            waiter.ending = self._keep(waiter, ending)
-            _resolve(waiter, ending)
+            self._give(waiter, ending)
+        self._submitted.pop(key, None)
+        self._submitted_earlier.pop(key, None)
+        self._resolve(key, ending)
         if self._watched:
             self.changed(key)
 
@@ -109,21 +127,20 @@ class Waiters:
         if waiter.ending is not None:
             return waiter.ending
         future: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
-        if waiter.futures is None:
-            waiter.futures = [future]
-            self._awaited[waiter.key] = waiter
+        key = (waiter.owner, waiter.id)
+        awaited = self._awaited.get(key)
+        if awaited is None:
+            self._awaited[key] = _Awaited(waiter, [future])
         else:
-            waiter.futures.append(future)
+            awaited.futures.append(future)
         if not waiter.is_claimed_here and waiter.seen_hints != self._hints:
             self._suspects.append(waiter.key)
             self._look.set()
         try:
             return await future
-        finally:
-            waiter.futures.remove(future)
-            if not waiter.futures:
-                waiter.futures = None
-                self._awaited.pop(waiter.key, None)
+        except BaseException:
+            self._leave(key, future)
+            raise
 
     def watch(self, key: JobKey, event: asyncio.Event) -> Callable[[], None]:
         """Set `event` at every change of the job until the returned function is called."""
@@ -139,7 +156,7 @@ class Waiters:
 
     def requeued(self, key: JobKey) -> None:
         """Note that the job no longer runs here, and has not ended."""
-        waiter = self._waiters.get(key)
+        waiter = self._known(key)
         if waiter is not None:
             waiter.is_claimed_here = False
         if self._watched:
@@ -190,7 +207,8 @@ class Waiters:
 
     def _next_awaited(self) -> Sequence[JobKey]:
         """Take the next jobs that are waited for and do not run here, in turn."""
-        chosen = [key for key, waiter in self._awaited.items() if not waiter.is_claimed_here][:LOOK_UP]
+        waiters = [awaited.waiter for awaited in self._awaited.values()]
+        chosen = [waiter.key for waiter in waiters if not waiter.is_claimed_here][:LOOK_UP]
         for key in chosen:
             self._awaited[key] = self._awaited.pop(key)
         return chosen
@@ -200,7 +218,7 @@ class Waiters:
             return
         for key, job in zip(keys, await self._store.get(keys), strict=True):
             if job is None:
-                _resolve(self.waiter(key), None)
+                self._resolve(key, None)
             elif job.is_terminal:
                 self.ended(key, ending_of(job))
 
@@ -209,26 +227,67 @@ class Waiters:
             for event in events:
                 event.set()
 
-    def _keep(self, waiter: Waiter, ending: Ending) -> Ending:
-        size = 0 if ending.result is None else len(ending.result)
-        if size <= SMALL_RESULT_BYTES:
-            return ending
-        if self._kept_bytes + size > KEPT_RESULT_BYTES:
-            return Ending(ending.status, None, ending.error)
-        self._kept_bytes += size
-        weakref.finalize(waiter, self._let_go, size)
-        return ending
+    def _known(self, key: JobKey) -> Waiter | None:
+        waiter = self._submitted.get(key) or self._submitted_earlier.get(key)
+        if waiter is None and (awaited := self._awaited.get(key)) is not None:
+            return awaited.waiter
+        return waiter
 
-    def _let_go(self, size: int) -> None:
-        self._kept_bytes -= size
+    def _resolve(self, key: JobKey, ending: Ending | None) -> None:
+        awaited = self._awaited.pop(key, None)
+        if awaited is not None:
+            for future in awaited.futures:
+                if not future.done():
+                    future.set_result(ending)
+
+    def _leave(self, key: tuple[str, str], future: asyncio.Future[Ending | None]) -> None:
+        """Forget one who waits no longer."""
+        awaited = self._awaited.get(key)
+        if awaited is not None and future in awaited.futures:
+            awaited.futures.remove(future)
+            if not awaited.futures:
+                del self._awaited[key]
+
+    def _give(self, waiter: Waiter, ending: Ending) -> None:
+        size = 0 if ending.result is None else len(ending.result)
+        if size > SMALL_RESULT_BYTES:
+            if self._kept.size + size > KEPT_RESULT_BYTES:
+                ending = Ending(ending.status, None, ending.error)
+            else:
+                waiter.share = _Share(self._kept, size)
+        waiter.ending = ending
+
+
+class _Awaited(Struct, eq=False):
+    """A job that somebody waits for, and a future for each of them."""
+
+    waiter: Waiter
+    futures: list[asyncio.Future[Ending | None]]
+
+
+class _Kept:
+    """How many bytes of large results live handles hold."""
+
+    __slots__ = ("size",)
+
+    def __init__(self) -> None:
+        self.size = 0
+
+
+class _Share:
+    """Counts one large result until the last handle of its job is gone."""
+
+    __slots__ = ("_kept", "_size")
+
+    def __init__(self, kept: _Kept, size: int) -> None:
+        self._kept = kept
+        self._size = size
+        kept.size += size
+
+    def __del__(self) -> None:
+        self._kept.size -= self._size
 
 
 def ending_of(job: Job) -> Ending:
     """Return how a terminal job ended."""
     return Ending(job.status, job.result, job.error)
-
-
-def _resolve(waiter: Waiter, ending: Ending | None) -> None:
-    for future in waiter.futures or ():
-        if not future.done():
-            future.set_result(ending)
