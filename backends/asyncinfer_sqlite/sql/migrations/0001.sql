@@ -21,8 +21,8 @@ CREATE TABLE jobs (
     owner TEXT NOT NULL,
     id TEXT NOT NULL,
     line INTEGER NOT NULL,
-    status TEXT NOT NULL DEFAULT 'queued' CHECK (status IN ('queued', 'running', 'succeeded', 'failed', 'canceled', 'pruned')),
-    place TEXT CHECK (place IN ('ready', 'solo', 'delayed')),
+    status TEXT NOT NULL DEFAULT 'queued',
+    place TEXT,
     revision INTEGER NOT NULL DEFAULT 1,
     attempt INTEGER NOT NULL DEFAULT 0,
     failures INTEGER NOT NULL DEFAULT 0,
@@ -48,8 +48,14 @@ CREATE TABLE jobs (
     error BLOB,
     move_id BLOB,
     ending TEXT,
+    -- As chains of OR: an IN list builds a temporary table at every write, 12.7 of 30 us of CPU a job.
+    CHECK (
+        status = 'queued' OR status = 'running' OR status = 'succeeded'
+        OR status = 'failed' OR status = 'canceled' OR status = 'pruned'
+    ),
+    CHECK (place = 'ready' OR place = 'solo' OR place = 'delayed'),
     CHECK ((place IS NOT NULL) = (status = 'queued')),
-    CHECK ((finished_at IS NOT NULL) = (status NOT IN ('queued', 'running'))),
+    CHECK ((finished_at IS NOT NULL) = (status <> 'queued' AND status <> 'running')),
     CHECK (status <> 'running' OR (worker IS NOT NULL AND started_at IS NOT NULL)),
     CHECK ((buried_at IS NOT NULL) = (status = 'pruned')),
     CHECK (attempt >= 0 AND failures >= 0 AND crashes >= 0)
