@@ -6,6 +6,7 @@ each makes a table and a column, and leaves a row for each of its statements.
 
 from __future__ import annotations
 
+import faulthandler
 import multiprocessing
 import os
 import random
@@ -168,6 +169,8 @@ async def open_with_newer_code(
     die_at: int | None = None,
 ) -> None:
     """Open the store as the next version would, together with the others; or die in its `die_at`th statement."""
+    # Whoever hangs says where, before its parent gives up.
+    faulthandler.dump_traceback_later(PATIENCE / 2)
     patch = pytest.MonkeyPatch()
     patch.setattr(_migrations, "migrations", lambda: [*_real_scripts, *((number, _script(number)) for number in NEWER)])
     if not is_locked:
