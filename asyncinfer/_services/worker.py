@@ -257,10 +257,10 @@ class Worker:
 
 
 def _groups(claims: Sequence[Claim]) -> Iterable[Sequence[Claim]]:
-    """Cut an answer into its batches; group 0 is "alone"."""
+    """Cut an answer into its batches; a job that runs alone is a group of its own."""
     batch: list[Claim] = []
     for claim in claims:
-        if batch and (claim.group == 0 or claim.group != batch[0].group):
+        if batch and claim.group != batch[0].group:
             yield batch
             batch = []
         batch.append(claim)

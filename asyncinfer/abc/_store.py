@@ -91,7 +91,7 @@ class Claim(Struct, frozen=True, gc=False):
     input: bytes
     content_type: str
     group: int = 0
-    """Claims of one answer with the same group are one batch."""
+    """Claims of one answer with the same group are one batch, side by side; a job alone is a group of its own."""
     is_solo: bool = False
     traceparent: str | None = None
     checkpoint: bytes | None = None
