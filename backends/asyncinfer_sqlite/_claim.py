@@ -166,7 +166,7 @@ def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, gr
         head.created_at,
         tx.now,
         fixed.metadata,
-        ClaimRef(n, head.line, head.is_subscribed, fixed.retention_result, fixed.retention_record),
+        ClaimRef(n, head.owner, head.line, head.is_subscribed, fixed.retention_result, fixed.retention_record),
     )
 
 

@@ -19,7 +19,7 @@ from asyncinfer_sqlite._moves import (
     rows_named,
     was_done,
 )
-from asyncinfer_sqlite._rows import INLINE_BYTES, error_blob
+from asyncinfer_sqlite._rows import INLINE_BYTES
 from asyncinfer_sqlite._transaction import Transaction
 
 
@@ -28,62 +28,50 @@ class Missed(Exception):
 
 
 def finish(tx: Transaction, items: Sequence[Finish]) -> list[WriteAnswer]:
-    """End attempts as their workers say. Most are as their claim left them, and are ended unread."""
-    refs = [ref for item in items if isinstance(ref := item.ref, ClaimRef)]
-    if tx.is_careful or len({ref.n for ref in refs}) != len(items):
+    """End attempts as their workers say. Most have succeeded and are as their claim left them: those are not read."""
+    if tx.is_careful or len({item.ref for item in items if isinstance(item.ref, ClaimRef)}) != len(items):
         return _finish_carefully(tx, items)
-    quick: list[Finish] = []
+    quick: dict[int, list[tuple[Finish, ClaimRef]]] = {}
     slow: list[Finish] = []
-    for item in items:
-        is_quick = item.outcome != "retry" and isinstance(item.ref, ClaimRef) and not item.ref.is_subscribed
-        (quick if is_quick else slow).append(item)
-    _finish_quickly(tx, quick)
-    answers = iter(_finish_carefully(tx, slow))
-    unread = set(map(id, quick))
-    return ["done" if id(item) in unread else next(answers) for item in items]
+    slow_at: list[int] = []
+    for at, item in enumerate(items):
+        ref = item.ref
+        if (
+            item.outcome != "succeeded"
+            or item.error is not None
+            or not isinstance(ref, ClaimRef)
+            or ref.is_subscribed
+            or ref.owner != item.owner
+        ):
+            slow.append(item)
+            slow_at.append(at)
+        else:
+            result_kept = ref.retention_record if item.result is None else ref.retention_result
+            kept = result_kept if result_kept < ref.retention_record else ref.retention_record
+            quick.setdefault(kept, []).append((item, ref))
+    for kept, ended in quick.items():
+        _succeed(tx, ended, kept)
+    answers: list[WriteAnswer] = ["done"] * len(items)
+    for at, answer in zip(slow_at, _finish_carefully(tx, slow), strict=True):
+        answers[at] = answer
+    return answers
 
 
-def _finish_quickly(tx: Transaction, items: Sequence[Finish]) -> None:
-    if not items:
-        return
-    now = tx.now
+def _succeed(tx: Transaction, ended: Sequence[tuple[Finish, ClaimRef]], kept: int) -> None:
     values: list[tuple[object, ...]] = []
     large: list[tuple[object, ...]] = []
-    for item in items:
-        ref, result, status = item.ref, item.result, item.outcome
-        assert isinstance(ref, ClaimRef)
-        assert status != "retry"
-        if result is None or status != "succeeded":
-            result = size = None
-            keep = ref.retention_record
-        else:
-            size = len(result)
-            keep = min(ref.retention_result, ref.retention_record)
-            if size >= INLINE_BYTES:
-                large.append((ref.n, result))
-                result = None
-        error = item.error
-        values.append(
-            (
-                ref.n,
-                item.attempt,
-                item.id,
-                item.owner,
-                status,
-                1 if status == "failed" else 0,
-                now + keep,
-                size,
-                result,
-                None if error is None else error_blob(error),
-                item.move_id,
-                "time_limit" if error is not None and error.code == "time_limit" else status,
-            )
-        )
-        tx.count(item.owner, ref.line, "running", status, 0)
-    if tx.write(SQL["end_running"], values, (now,)) != len(items):
+    for item, ref in ended:
+        result = item.result
+        size = None if result is None else len(result)
+        if size is not None and size >= INLINE_BYTES:
+            large.append((ref.n, result))
+            result = None
+        values.append((ref.n, item.attempt, item.id, size, result, item.move_id))
+        tx.count(ref.owner, ref.line, "running", "succeeded", 0)
+    if tx.write(SQL["succeed"], values, (tx.now, tx.now + kept)) != len(ended):
         raise Missed
     tx.write(SQL["keep_result"], large)
-    drop_checkpoints(tx, [ref.n for item in items if isinstance(ref := item.ref, ClaimRef)])
+    drop_checkpoints(tx, [ref.n for _, ref in ended])
 
 
 def _finish_carefully(tx: Transaction, items: Sequence[Finish]) -> list[WriteAnswer]:

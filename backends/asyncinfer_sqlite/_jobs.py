@@ -180,7 +180,7 @@ def attempts(connection: sqlite3.Connection, key: JobKey) -> list[Attempt]:
     head = connection.execute(SQL["head"].text, asked_key(key)).fetchone()
     if head is None:
         return []
-    n, _, _, _, attempt, started_at, finished_at, error, worker, ending = head
+    n, status, _, _, attempt, started_at, finished_at, error, worker, ending = head
     shown = [
         Attempt(
             number=number,
@@ -199,7 +199,7 @@ def attempts(connection: sqlite3.Connection, key: JobKey) -> list[Attempt]:
                 worker=worker or "",
                 started_at=started_at,
                 ended_at=finished_at,
-                outcome=ending,
+                outcome=ending or (None if finished_at is None else status),
                 error=error_of(error),
             )
         )

@@ -59,6 +59,7 @@ class ClaimRef(NamedTuple):
     """What a claim hands out and gets back with every write of its attempt."""
 
     n: int
+    owner: str
     line: int
     is_subscribed: bool
     retention_result: int
@@ -192,7 +193,7 @@ def _end_values(tx: Transaction, ending: Ending) -> tuple[object, ...]:
         result if size is not None and size < INLINE_BYTES else None,
         error_blob(ending.error),
         ending.move_id,
-        ending.how or (ending.status if row.status == "running" else None),
+        ending.how,
     )
 
 

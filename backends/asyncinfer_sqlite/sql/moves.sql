@@ -17,15 +17,13 @@ UPDATE jobs SET
 FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS ended
 WHERE n = ended.column1 AND status = ended.column2 AND attempt = ended.column3
 
--- name: end_running
+-- name: succeed
 -- Ends running jobs that nobody subscribed to, unread; one that is not (running, attempt) any more is not counted.
 UPDATE jobs SET
-    status = ended.column5, revision = revision + 1, failures = failures + ended.column6, finished_at = ?,
-    prune_at = ended.column7, result_bytes = ended.column8, result = ended.column9, error = ended.column10,
-    move_id = ended.column11, ending = ended.column12
-FROM (VALUES (?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?, ?)) AS ended
-WHERE n = ended.column1 AND status = 'running' AND attempt = ended.column2 AND id = ended.column3
-    AND owner = ended.column4 AND is_subscribed = 0
+    status = 'succeeded', revision = revision + 1, finished_at = ?, prune_at = ?, result_bytes = ended.column4,
+    result = ended.column5, move_id = ended.column6
+FROM (VALUES (?, ?, ?, ?, ?, ?)) AS ended
+WHERE n = ended.column1 AND status = 'running' AND attempt = ended.column2 AND id = ended.column3 AND is_subscribed = 0
 
 -- name: queue_again
 -- Returns running jobs to the queue; a job that is no longer at (running, attempt) is left alone and not counted.
