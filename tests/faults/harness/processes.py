@@ -17,6 +17,7 @@ import sys
 from collections.abc import Callable, Coroutine, Generator
 from contextlib import contextmanager, suppress
 from multiprocessing.context import ForkServerProcess
+from multiprocessing.synchronize import Barrier
 from pathlib import Path
 from typing import Any, ParamSpec
 
@@ -83,6 +84,10 @@ class Nursery:
         child = Child(process, log)
         self.children.append(child)
         return child
+
+    def barrier(self, parties: int) -> Barrier:
+        """Make a barrier to hand to processes of this nursery."""
+        return _forks.Barrier(parties)
 
     def logs(self) -> str:
         """Return what the processes said, for the message of a failed test."""
