@@ -71,6 +71,7 @@ class Engine:
         self.factory = JobFactory(options.limits, options.retention)
         self._options = options
         self._models = tuple(models)
+        self._is_prepared = asyncio.Event()
         self._room = asyncio.Event()
         self._room_line = asyncio.Lock()
         self._unclaimed: list[Waiter] = []
@@ -107,7 +108,7 @@ class Engine:
         self.pruner = Pruner(store, clock, tombstone=round(options.retention.tombstone * 1000))
 
     async def start(self) -> None:
-        """Start the executors, make this worker known, start the services."""
+        """Start the executors, make this worker known, start the services; claims wait until `prepared`."""
         self.published = {model.name: model for model in await self.store.models()}
         services: dict[str, Callable[[], Awaitable[None]]] = {
             "hints": lambda: self.waiters.follow(self._hint),
@@ -120,7 +121,7 @@ class Engine:
                 await pool.executor.start(self.worker.poke)
             await self.store.register(self._worker_info(), self._options.lease)
             services |= {
-                "worker": self.worker.run,
+                "worker": self._work,
                 "finisher": self.finisher.run,
                 "journal": self.journal.run,
                 "heartbeat": self.heartbeat.run,
@@ -128,6 +129,10 @@ class Engine:
         else:
             services["registry"] = self._refresh_published
         self.supervisor.start(services)
+
+    def prepared(self) -> None:
+        """Let the worker claim: every model is set up, and no job's time limit pays for that."""
+        self._is_prepared.set()
 
     async def drain(self, grace: float) -> None:
         """Accept and claim nothing more; give what runs `grace` seconds, then give it back uncharged."""
@@ -241,6 +246,10 @@ class Engine:
         self._room.set()
         if keys is None or any(key in self.worker.attempts for key in keys):
             self.heartbeat.hint()
+
+    async def _work(self) -> None:
+        await self._is_prepared.wait()
+        await self.worker.run()
 
     def _worker_info(self) -> WorkerInfo:
         return WorkerInfo(

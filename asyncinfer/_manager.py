@@ -158,6 +158,7 @@ class JobManager(ScopedManager):
         for pool in pools:
             for entry in pool.models.values():
                 await pool.executor.prepare(entry.runner, SetupContext(model=entry.name, executor=pool.executor.name))
+        engine.prepared()
 
     def _pools(self) -> list[Pool]:
         queues: dict[str, Slots] = {}
