@@ -14,7 +14,8 @@ _ENDPOINTS = ("ep_1", "ep_2")
 
 async def owed(player: Player, random: Random) -> object:
     leased = await player.store.outbox.owed(1_000, random.choice((1_000, 60_000)))
-    player.owed += leased
+    # Moves of one step have no order among themselves; what a later command draws must not depend on it.
+    player.owed += sorted(leased, key=lambda event: (event.at, event.owner, event.id, event.revision))
     return in_any_order(leased)
 
 
@@ -32,7 +33,7 @@ async def expand(player: Player, random: Random) -> None:
 async def due(player: Player, random: Random) -> object:
     skip = [random.choice(player.owed).subscriptions[0].target] if player.owed and chance(random, 0.2) else []
     leased = await player.store.outbox.due(1_000, random.choice((1_000, 60_000)), skip=skip)
-    player.leased += leased
+    player.leased += sorted(leased, key=lambda delivery: delivery.id)
     return in_any_order(leased)
 
 
