@@ -109,7 +109,7 @@ def test_the_first_program_of_the_readme_runs(tmp_path: Path) -> None:
     done = python("readme.py", folder=tmp_path)
 
     assert done.returncode == 0, done.stderr
-    assert (tmp_path / "jobs.db").exists()
+    assert done.stdout.endswith("\n3 bytes, described in fr\n")
 
 
 def python(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
