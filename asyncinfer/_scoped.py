@@ -68,7 +68,13 @@ class ScopedManager:
             submission = await asyncio.to_thread(model.bind, *args, **kwargs)
         else:
             submission = model.bind(*args, **kwargs)
-        return await self._submit(submission)
+        engine = self._core.engine
+        job = self._new_job(submission, engine.clock.now())
+        waiter = engine.waiters.submitted(job.owner, job.id)  # before the insert: a worker may win the race
+        (answer,) = await engine.insert([job])
+        if answer.kind == "full" and submission.options.get("wait_for_room"):
+            answer = await engine.insert_when_room(job)
+        return self._handle_of(submission, job, waiter, answer)
 
     async def submit_many(
         self, submissions: Iterable[Submission[R]], /, *, wait_for_room: bool = False
@@ -116,23 +122,16 @@ class ScopedManager:
             except AsyncinferError as error:
                 failures.append(error)
 
-    async def _submit(self, submission: Submission[R]) -> JobHandle[R]:
-        engine = self._engine
-        job = self._new_job(submission, engine.clock.now())
-        waiter = engine.waiters.submitted(job.owner, job.id)  # before the insert: a worker may win the race
-        (answer,) = await engine.insert([job])
-        if answer.kind == "full" and submission.options.get("wait_for_room"):
-            answer = await engine.insert_when_room(job)
-        return self._handle_of(submission, job, waiter, answer)
-
     def _new_job(self, submission: Submission[Any], now: int) -> NewJob:
-        self._core.require(submission.model)
-        return self._engine.factory.new_job(submission, self._owner, now)
+        core = self._core
+        core.require(submission.model)
+        return core.engine.factory.new_job(submission, self._owner, now)
 
     def _handle_of(self, submission: Submission[R], job: NewJob, waiter: Waiter, answer: Inserted) -> JobHandle[R]:
         if answer.kind == "inserted":
-            self._engine.inserted(waiter)
-            return JobHandle(self._engine, waiter, submission.model)
+            engine = self._core.engine
+            engine.inserted(waiter)
+            return JobHandle(engine, waiter, submission.model)
         if answer.kind == "existing":
             waiter = self._engine.waiters.alias(waiter, JobKey(self._owner, answer.id))
             return JobHandle(self._engine, waiter, submission.model, is_existing=True)
@@ -344,9 +343,13 @@ def _require_filter(matching: JobFilter) -> None:
 
 def _is_heavy_input(args: Iterable[object], kwargs: Mapping[str, object]) -> bool:
     """Tell whether an input is worth a thread; the usual small values cost a look at their type."""
-    return any(type(value) not in _LIGHT and is_heavy(value) for value in args) or any(
-        type(value) not in _LIGHT and is_heavy(value) for value in kwargs.values()
-    )
+    for value in args:
+        if type(value) not in _LIGHT and is_heavy(value):
+            return True
+    for value in kwargs.values():
+        if type(value) not in _LIGHT and is_heavy(value):
+            return True
+    return False
 
 
 _LIGHT = frozenset({type(None), bool, int, float})

@@ -6,11 +6,11 @@ from collections.abc import Mapping, Sequence
 from datetime import datetime
 from typing import Any, NamedTuple
 
-import msgspec
+from msgspec.structs import replace
 
 from asyncinfer._codec import encode
 from asyncinfer._definition import Definition
-from asyncinfer._job import Backoff, JobIds, NewJob, Subscription
+from asyncinfer._job import JobIds, NewJob, Subscription
 from asyncinfer._limits import Limits, Retention
 from asyncinfer._models import Model, Submission
 from asyncinfer._options import DEDUP_SECONDS
@@ -22,14 +22,12 @@ IDEMPOTENCY_SECONDS = 86_400
 
 
 class _Defaults(NamedTuple):
-    """What a model gives every one of its jobs, in milliseconds; looked up once."""
+    """What a model gives every one of its jobs, looked up once."""
 
-    queue: str
-    time_limit: int | None
+    job: NewJob
+    """A job without id and input: a changed copy takes 0.5 us, a new record by keyword 1.4."""
     queue_timeout: float | None
-    max_attempts: int
-    crash_budget: int
-    backoff: Backoff
+    """Seconds."""
 
 
 class JobFactory:
@@ -51,26 +49,19 @@ class JobFactory:
         defaults = self._defaults.get(model.definition) or self._defaults_of(model)
         if submission.options or defaults.queue_timeout is not None:
             return self._with_options(submission, defaults, owner, now)
-        return NewJob(
+        return replace(
+            defaults.job,
             owner=owner,
             id=self._new_id(now),
-            model=model.name,
-            queue=defaults.queue,
             input=data,
             content_type=submission.content_type,
-            time_limit=defaults.time_limit,
             batch_key=submission.batch_key,
             cost=submission.cost,
-            max_attempts=defaults.max_attempts,
-            crash_budget=defaults.crash_budget,
-            backoff=defaults.backoff,
-            retention_result=self._retention_result,
-            retention_record=self._retention_record,
         )
 
     def again(self, job: NewJob, now: int) -> NewJob:
         """Return a new job with the input and options of an ended one; its key, dedup and instants are not kept."""
-        return msgspec.structs.replace(
+        return replace(
             job,
             id=self._new_id(now),
             retry_of=job.id,
@@ -84,15 +75,20 @@ class JobFactory:
         )
 
     def _defaults_of(self, model: Model[..., Any, object]) -> _Defaults:
-        defaults = _Defaults(
-            model.queue,
-            _optional_milliseconds(model.time_limit),
-            model.queue_timeout,
-            model.retry.max_attempts,
-            model.crash_budget,
-            model.retry.backoff,
+        job = NewJob(
+            owner="",
+            id="",
+            model=model.name,
+            queue=model.queue,
+            input=b"",
+            time_limit=_optional_milliseconds(model.time_limit),
+            max_attempts=model.retry.max_attempts,
+            crash_budget=model.crash_budget,
+            backoff=model.retry.backoff,
+            retention_result=self._retention_result,
+            retention_record=self._retention_record,
         )
-        self._defaults[model.definition] = defaults
+        defaults = self._defaults[model.definition] = _Defaults(job, model.queue_timeout)
         return defaults
 
     def _with_options(self, submission: Submission[Any], defaults: _Defaults, owner: str, now: int) -> NewJob:
@@ -105,11 +101,10 @@ class JobFactory:
         hashed = submission.fingerprint() if key is not None or job_id is not None or dedup_seconds else b""
         deadline = _instant(options.get("deadline"))
         expire_at, expire_code = _expiry(options.get("queue_timeout", defaults.queue_timeout), deadline, now)
-        return NewJob(
+        return replace(
+            defaults.job,
             owner=owner,
             id=job_id or self._new_id(now),
-            model=submission.model.name,
-            queue=defaults.queue,
             input=submission.input,
             content_type=submission.content_type,
             fingerprint=hashed,
@@ -119,7 +114,7 @@ class JobFactory:
             expire_at=expire_at,
             expire_code=expire_code,
             time_limit=(
-                _optional_milliseconds(options["time_limit"]) if "time_limit" in options else defaults.time_limit
+                _optional_milliseconds(options["time_limit"]) if "time_limit" in options else defaults.job.time_limit
             ),
             key=key,
             key_until=None if key is None else now + IDEMPOTENCY_SECONDS * 1000,
@@ -127,9 +122,8 @@ class JobFactory:
             dedup_until=now + _milliseconds(dedup_seconds) if dedup_seconds else None,
             batch_key=submission.batch_key,
             cost=submission.cost,
-            max_attempts=defaults.max_attempts if retry is None else retry.max_attempts,
-            crash_budget=defaults.crash_budget,
-            backoff=defaults.backoff if retry is None else retry.backoff,
+            max_attempts=defaults.job.max_attempts if retry is None else retry.max_attempts,
+            backoff=defaults.job.backoff if retry is None else retry.backoff,
             retention_result=self._retention_result if retention is None else _milliseconds(retention.result),
             retention_record=self._retention_record if retention is None else _milliseconds(retention.record),
             subscriptions=_subscriptions(options.get("webhook")),

@@ -57,7 +57,7 @@ class RunningAttempt:
         self.stop_reason: StopReason | None = None
         self.timer: Timer | None = None
         self.unsent_progress: Progress | None = None
-        self.unsent_output: list[bytes] = []
+        self.unsent_output: list[bytes] | None = None
         self.unsent_checkpoint: bytes | None = None
         self.context = JobContext(
             self,
@@ -110,11 +110,16 @@ class MoveIds:
         return self._prefix + next(self._counter).to_bytes(6, "big")
 
 
+def succeeded(claim: Claim, result: bytes, move_id: bytes) -> Finish:
+    """Return the usual ending."""
+    return Finish(claim.owner, claim.id, claim.attempt, "succeeded", move_id, result, None, None, claim.ref)
+
+
 def finish_of(claim: Claim, outcome: Outcome, *, move_id: bytes, now: int, source: random.Random) -> Finish:
     """Decide what an outcome makes of its job: succeeded, canceled, another attempt, or failed."""
     kind = outcome.kind
     if kind == "returned":
-        return Finish(claim.owner, claim.id, claim.attempt, "succeeded", move_id, outcome.result, None, None, claim.ref)
+        return succeeded(claim, outcome.result, move_id)
     if kind == "canceled":
         return Finish(claim.owner, claim.id, claim.attempt, "canceled", move_id, None, None, None, claim.ref)
     error = outcome.error or JobError(code="model_error", message="the attempt ended without saying why")

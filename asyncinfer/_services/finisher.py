@@ -6,12 +6,13 @@ import asyncio
 import logging
 import random
 from collections.abc import Callable, Sequence
-from typing import NamedTuple
+
+from msgspec import Struct
 
 from asyncinfer._clock import Clock
 from asyncinfer._job import JobError, JobKey, Status
 from asyncinfer._limits import MIB
-from asyncinfer._services.attempt import MoveIds, RunningAttempt, finish_of
+from asyncinfer._services.attempt import MoveIds, RunningAttempt, finish_of, succeeded
 from asyncinfer._services.journal import Journal
 from asyncinfer._services.waiters import Ending
 from asyncinfer.abc import Finish, JobStore, Outcome, RunningLease
@@ -24,7 +25,7 @@ BATCH = 1_000
 logger = logging.getLogger("asyncinfer.finisher")
 
 
-class Ended(NamedTuple):
+class Ended(Struct, frozen=True, gc=False):
     attempt: RunningAttempt
     finish: Finish
 
@@ -104,7 +105,11 @@ class Finisher:
             self._journal.forget(attempt)
             return
         self._held_bytes += size
-        finish = finish_of(attempt.claim, outcome, move_id=self._move_ids(), now=self._clock.now(), source=self._random)
+        move_id = self._move_ids()
+        if outcome.kind == "returned":
+            finish = succeeded(attempt.claim, outcome.result, move_id)
+        else:
+            finish = finish_of(attempt.claim, outcome, move_id=move_id, now=self._clock.now(), source=self._random)
         self._pending.append(Ended(attempt, finish))
 
     async def _write_all(self) -> None:
@@ -135,7 +140,7 @@ class Finisher:
             await self._write_given_back()
 
     def _settle(self, ended: Ended, *, is_done: bool) -> None:
-        attempt, finish = ended
+        attempt, finish = ended.attempt, ended.finish
         self._held_bytes -= len(finish.result or b"")
         if not is_done:
             logger.warning("job %s: attempt %d lost its lease, its outcome is dropped", finish.id, finish.attempt)

@@ -62,17 +62,17 @@ class Journal:
         with self._changed:
             if is_worker_thread:
                 self._changed.wait_for(
-                    lambda: len(attempt.unsent_output) < UNSENT_VALUES or attempt.is_stopping or self._is_closed
+                    lambda: len(attempt.unsent_output or ()) < UNSENT_VALUES or attempt.is_stopping or self._is_closed
                 )
+            if attempt.unsent_output is None:
+                attempt.unsent_output = []
             attempt.unsent_output.append(data)
         self.arm(attempt)
 
     async def drain(self, attempt: RunningAttempt) -> None:
         """Return once everything `attempt` has emitted so far is stored, or the attempt has been stopped."""
         async with self._flushed:
-            await self._flushed.wait_for(
-                lambda: not self.has_unsent(attempt) or attempt.is_stopping or self._is_closed
-            )
+            await self._flushed.wait_for(lambda: not self.has_unsent(attempt) or attempt.is_stopping or self._is_closed)
 
     async def run(self) -> None:
         """Flush until the manager closes."""
@@ -97,13 +97,15 @@ class Journal:
 
     def has_unsent(self, attempt: RunningAttempt) -> bool:
         """Tell whether something that the attempt has said is not stored yet."""
-        return attempt in self._armed or any(attempt is one for one, _ in self._unanswered)
+        if attempt in self._armed:
+            return True
+        return bool(self._unanswered) and any(attempt is one for one, _ in self._unanswered)
 
     def forget(self, attempt: RunningAttempt) -> None:
         """Drop what an attempt that is over has not sent."""
         with self._changed:
             self._armed.discard(attempt)
-            attempt.unsent_output = []
+            attempt.unsent_output = None
             self._changed.notify_all()
 
     def close(self) -> None:
@@ -127,15 +129,14 @@ class Journal:
                             claim.id,
                             claim.attempt,
                             attempt.unsent_progress,
-                            tuple(attempt.unsent_output),
+                            tuple(attempt.unsent_output or ()),
                             attempt.unsent_checkpoint,
                             claim.ref,
                             self._move_ids(),
                         ),
                     )
                 )
-                attempt.unsent_progress = attempt.unsent_checkpoint = None
-                attempt.unsent_output = []
+                attempt.unsent_progress = attempt.unsent_checkpoint = attempt.unsent_output = None
             self._changed.notify_all()
         return taken
 

@@ -44,7 +44,7 @@ class Worker:
         lease: int,
         cancel_grace: float,
         jobs: Slots,
-        on_claimed: Callable[[JobKey], None],
+        on_claimed: Callable[[Iterable[JobKey]], None],
         on_moved: Callable[[Sequence[JobKey]], None],
     ) -> None:
         self._store = store
@@ -62,7 +62,8 @@ class Worker:
         self._wake = asyncio.Event()
         self._idle = asyncio.Event()
         self._idle.set()
-        self._tasks: set[asyncio.Task[None]] = set()
+        self._loop = asyncio.get_running_loop()
+        self._tasks: dict[Call, asyncio.Task[None]] = {}
         self._is_solo_waiting = False
         self.is_claiming = True
         self.attempts: dict[JobKey, RunningAttempt] = {}
@@ -105,13 +106,15 @@ class Worker:
 
     async def abandon_all(self) -> None:
         """Cancel the tasks of whatever still runs; code in threads, and coroutines that swallow it, are left behind."""
-        tasks = list(self._tasks)
+        tasks = list(self._tasks.values())
         for task in tasks:
             task.cancel()
         if tasks:
             _, stubborn = await asyncio.wait(tasks, timeout=ABANDON_SECONDS)
             for task in stubborn:
                 logger.error("a model ignores its cancellation and is left running: %r", task)
+            # One that was canceled before its first step has not taken itself out.
+            self._tasks = {call: task for call, task in self._tasks.items() if not task.done()}
 
     def stop(self, attempt: RunningAttempt, reason: StopReason) -> None:
         """Ask an attempt's code to stop. A cancel has the grace to obey; any other reason ends the attempt at once."""
@@ -180,6 +183,8 @@ class Worker:
                 self._on_moved(answer.ended)
             for group in _groups(answer.claims):
                 self._start(group)
+        if count:
+            self._idle.clear()
         return count, next_at
 
     def _start(self, group: Sequence[Claim]) -> None:
@@ -194,21 +199,18 @@ class Worker:
         for attempt in attempts:
             attempt.call = call
             self.attempts[attempt.key] = attempt
-            self._on_claimed(attempt.key)
             claim = attempt.claim
             if claim.time_limit is not None or claim.deadline is not None:
                 self._limit_time(attempt)
-        self._idle.clear()
+        self._on_claimed([attempt.key for attempt in attempts])
         pool.assigned += 1
         self._count(entry, len(attempts))
-        task = asyncio.create_task(self._run(pool, entry, call, attempts))
-        self._tasks.add(task)
-        task.add_done_callback(self._tasks.discard)
+        self._tasks[call] = self._loop.create_task(self._run(pool, entry, call, attempts), name=entry.name)
 
     async def _run(self, pool: Pool, entry: PoolModel, call: Call, attempts: Sequence[RunningAttempt]) -> None:
         outcomes: Sequence[Outcome]
         try:
-            if all(attempt.stop_reason is not None for attempt in attempts):
+            if attempts[0].stop_reason is not None and all(attempt.stop_reason is not None for attempt in attempts):
                 outcomes = [Outcome("canceled")] * len(attempts)  # stopped between its claim and this task's first step
             else:
                 outcomes = await pool.executor.run(call)
@@ -219,6 +221,7 @@ class Worker:
             broken = JobError(code="worker_lost", message=f"the executor failed: {error!r}", type=type(error).__name__)
             outcomes = [Outcome("worker_lost", error=broken)] * len(attempts)
         finally:
+            del self._tasks[call]
             pool.assigned -= 1
             self._count(entry, -len(attempts))
             self._wake.set()

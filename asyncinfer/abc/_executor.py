@@ -39,7 +39,7 @@ class Outcome(Struct, frozen=True, gc=False):
     delay: float | None = None
 
 
-class CallItem(Struct, frozen=True):
+class CallItem(Struct, frozen=True, gc=False):
     """One job of a call: its stored input and its context."""
 
     input: bytes
@@ -78,7 +78,7 @@ class Runner(Protocol):
         ...
 
 
-class Call(Struct, frozen=True, eq=False):
+class Call(Struct, frozen=True, eq=False, gc=False):
     """What an executor is asked to run: one job, or one batch, of one model. Compared and hashed by identity."""
 
     runner: Runner

@@ -74,7 +74,7 @@ class LoopExecutor(Executor):
             if self._all_free is not None and not self._tasks:
                 self._all_free.set()
             self._on_free()
-        if self._take_back(call, task):
+        if self._asked and self._take_back(call, task):
             await self._absorb(task, from_outside)
         return outcomes
 
