@@ -96,6 +96,11 @@ FIXED = (
     Fixed("_services.worker", "ABANDON_SECONDS", "a closing manager waits for coroutines that ignore a cancellation"),
     Fixed("_services.waiters", "POLL_SECONDS", "whoever waits looks again: what a lost hint costs at most"),
     Fixed("_services.waiters", "LOOK_UP", "awaited jobs that are looked up at a time"),
+    Fixed(
+        "_services.waiters",
+        "SUBMITTED_KEPT",
+        "newest submitted jobs whose handles are told of an ending without a look",
+    ),
     Fixed("_services.waiters", "KEPT_RESULT_BYTES", "results that live handles keep in memory"),
     Fixed("_services.waiters", "SMALL_RESULT_BYTES", "results up to this size are not counted there"),
     Fixed("_services.journal", "FLUSH_SECONDS", "reports of a model are gathered before they are stored"),
