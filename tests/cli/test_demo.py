@@ -85,7 +85,7 @@ async def test_the_demo_kills_a_worker_and_proves_that_nothing_is_lost(
     files = 6 if few else 156
     done = asyncinfer("demo", folder if few else with_many_files(folder), "--keep")
 
-    assert (done.returncode, done.stderr) == (0, "")
+    assert (done.returncode, done.stderr) == (0, ""), done.stdout
     said = re.search(
         r"killed \(SIGKILL\) with \d+ of (\d+) files identified; it was running (\d+) attempts", done.stdout
     )

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import os
 import signal
 import subprocess
 import sys
@@ -20,8 +21,8 @@ from asyncinfer.errors import AsyncinferError
 PROGRAM = "asyncinfer.cli._demo.worker_process"
 START_SECONDS = 60.0
 LOOK_SECONDS = 0.05
-RUN_ON_SECONDS = 0.001
-"""How long it runs on between two looks, when it held no attempt at the first."""
+RUN_ON_SECONDS = 0.003
+"""How long it runs on between two looks, when it ran nothing at the first: less than a file takes."""
 
 
 class Killed(Struct, frozen=True):
@@ -78,12 +79,13 @@ class SecondProcess:
     async def kill_at_work(self, manager: JobManager, worker: str, is_over: Callable[[], bool]) -> Killed:
         """Kill it while it runs attempts.
 
-        SIGSTOP first, so that what the store says of it holds until SIGKILL; if it runs nothing at that instant it goes
-        on for a moment. Once `is_over` it is killed idle, and `held` is empty.
+        It is stopped first, so that what the store says of it holds until SIGKILL; if it runs nothing at that instant
+        it goes on for a moment. Once `is_over` it is killed idle, and `held` is empty.
         """
         while True:
             self._require_alive()
             self._process.send_signal(signal.SIGSTOP)
+            await asyncio.to_thread(self._wait_stopped)
             running = await manager.find(JobFilter(status=("running",)), limit=1_000)
             held = frozenset(job.id for job in running.jobs if job.worker == worker)
             if held or is_over():
@@ -93,6 +95,12 @@ class SecondProcess:
                 return Killed(self.pid, worker, at, held)
             self._process.send_signal(signal.SIGCONT)
             await asyncio.sleep(RUN_ON_SECONDS)
+
+    def _wait_stopped(self) -> None:
+        """Return once every thread stands still: on a busy machine that is well after the signal was sent."""
+        _, status = os.waitpid(self.pid, os.WUNTRACED)
+        if not os.WIFSTOPPED(status):
+            self._process.returncode = os.waitstatus_to_exitcode(status)
 
     def _require_alive(self) -> None:
         code = self._process.poll()

@@ -56,13 +56,12 @@ class Show:
             helpers = [tasks.create_task(self._take_results()) for _ in range(AWAITED_AT_ONCE)]
             helpers.append(tasks.create_task(self._keep_looking(manager, worker)))
             tasks.create_task(self._submit(manager))
-            if len(self._files) >= FEW_FILES:
-                await self._join(here)
+            # Beside the kill: while this process loads the network the second one might do all there is.
+            joining = tasks.create_task(self._join(here)) if len(self._files) >= FEW_FILES else None
             await self._is_half_done.wait()
             self._killed = await second.kill_at_work(manager, worker, self._is_done.is_set)
             self._tell(self._killed)
-            if len(self._files) < FEW_FILES:
-                await self._join(here)
+            await (joining or self._join(here))
             await self._is_done.wait()
             for helper in helpers:
                 helper.cancel()
