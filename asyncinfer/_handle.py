@@ -130,8 +130,8 @@ class JobHandle(Generic[R_co]):
     async def stream(self: JobHandle[list[Y]]) -> AsyncIterator[Y]:
         """Yield what a generator model yields, typed.
 
-        Raises StreamReset when another attempt begins after values were given, JobFailed or JobCanceled when the job
-        ends so, and UnknownJob.
+        Raises StreamReset when another attempt begins after values were given, JobExpired when values that were not
+        given yet have left the bounded history, JobFailed or JobCanceled when the job ends so, and UnknownJob.
         """
         given = False
         async for event in self.events():
@@ -140,6 +140,11 @@ class JobHandle(Generic[R_co]):
                 yield cast("Y", self._decode_output(event.data))
             elif isinstance(event, ResetEvent) and given:
                 raise StreamReset(self.id, event.attempt)
+            elif isinstance(event, GapEvent):
+                raise JobExpired(
+                    f"job {self.id}: values of its stream have left the history (Limits.events_per_job); its"
+                    " result, if it succeeds, has them all"
+                )
             elif isinstance(event, StatusEvent) and event.status in TERMINAL:
                 await cast("JobHandle[Any]", self)._raise_if_bad(event)
 
