@@ -154,7 +154,7 @@ async def test_a_manager_whose_finish_keeps_failing_owes_each_ending_once(
             faulty.fail("finish", StoreUnavailable, when="before", nth=nth)
             faulty.fail("finish", OutcomeUnknown, when="after", nth=nth + 1)
         figures = await run_jobs(faulty, store, JOBS[size])
-    publish("F5", size, figures)
+    publish(f"F5 {kind}", size, figures)
     assert verdict(figures) == []
     assert figures.ended == JOBS[size]
 
