@@ -42,7 +42,7 @@ class Batch(Struct, frozen=True, kw_only=True):
     buckets: tuple[int, ...] = ()
     """Ascending upper bounds of cost: only jobs of one bucket share a batch, which saves padding."""
     max_wait: float = 0.0
-    """Seconds that the oldest waiting job may wait for company, counted from its submit."""
+    """Seconds that the oldest waiting job may wait for company, counted from its submit; not acted on yet."""
     on_error: Literal["bisect", "fail"] = "bisect"
     """When a batch raises: run its halves again until the bad item is alone, or fail all."""
 
