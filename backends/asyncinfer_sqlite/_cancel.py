@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import sqlite3
 from collections.abc import Sequence
 
 from asyncinfer import lifecycle
@@ -35,6 +36,11 @@ def _cancel(tx: Transaction, row: MoveRow, endings: dict[int, Ending]) -> Cancel
         return "canceled"
     tx.execute(_SQL["mark_canceled"], (tx.now, row.n))
     return "requested"
+
+
+def has_expired(connection: sqlite3.Connection, now: int) -> bool:
+    """Tell whether any queued job has waited too long."""
+    return connection.execute(_SQL["expired"].text, (now, 1)).fetchone() is not None
 
 
 def expire(tx: Transaction, limit: int) -> list[JobKey]:

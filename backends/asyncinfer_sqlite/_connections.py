@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import sqlite3
+import threading
 import time
 from collections.abc import Awaitable, Callable
 from pathlib import Path
@@ -55,7 +56,12 @@ async def run(connection: aiosqlite.Connection, function: Callable[[sqlite3.Conn
 
 
 async def _connected(path: Path, timeout: float) -> aiosqlite.Connection:
-    return await aiosqlite.connect(path, timeout=timeout, isolation_level=None, cached_statements=512)
+    connection = aiosqlite.connect(path, timeout=timeout, isolation_level=None, cached_statements=512)
+    # Else a program that forgets to close its store never ends. Up to 0.21 the connection is itself the thread.
+    thread = getattr(connection, "_thread", connection)
+    if isinstance(thread, threading.Thread):
+        thread.daemon = True
+    return await connection
 
 
 def configure_writer(connection: sqlite3.Connection, synchronous: Synchronous) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
 from contextlib import AsyncExitStack
+from functools import partial
 from pathlib import Path
 
 import aiosqlite
@@ -21,7 +22,6 @@ from asyncinfer_sqlite._location import prepare_file
 from asyncinfer_sqlite._migrations import migrate
 from asyncinfer_sqlite._reader import Reader
 from asyncinfer_sqlite._sql import load
-from asyncinfer_sqlite._transaction import Transaction
 from asyncinfer_sqlite._writer import Writer
 
 _CHANGES_INTERVAL = 0.05
@@ -88,7 +88,7 @@ class Database:
             undo.pop_all()
         if newest:
             self._guard.compare(newest)
-        self._closed.clear()
+        self._closed = asyncio.Event()
         self._connection = connection
         self.writer.start(connection, self.lock.name)
 
@@ -133,11 +133,11 @@ class Database:
 
     async def tidy(self) -> None:
         """Give freed pages back, keep the log short, forget the dead."""
-
-        def forget(tx: Transaction) -> set[str]:
-            return _workers.forget_dead(tx, self.lock)
-
-        self.lock.forget_dead(await self.writer.step(forget))
+        named = await self.reader.run(_workers.locks)
+        dead = [name for name in named if self.lock.is_gone(name)]
+        if dead:
+            named = await self.writer.step(partial(_workers.forget, locks=dead))
+        self.lock.forget_dead(named)
         await self.writer.look(self._shrink)
 
     def _shrink(self, connection: sqlite3.Connection) -> None:

@@ -23,9 +23,10 @@ def prune(tx: Transaction, limit: int, tombstone: int) -> int:
         return 0
     pruned = _prune_ended(tx, limit)
     pruned += _prune_tombstones(tx, limit - pruned, tombstone)
-    tx.execute(_SQL["forget_flows"])
-    tx.known.flows.clear()
-    tx.execute(_SQL["forget_tallies"])
+    if pruned < limit:
+        tx.execute(_SQL["forget_flows"])
+        tx.known.flows.clear()
+        tx.execute(_SQL["forget_tallies"])
     return pruned
 
 

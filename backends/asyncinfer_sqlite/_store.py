@@ -37,7 +37,7 @@ from asyncinfer.abc import (
     WriteAnswer,
 )
 from asyncinfer.errors import InvalidOption
-from asyncinfer_sqlite import _cancel, _finish, _forget, _jobs, _look, _record, _workers
+from asyncinfer_sqlite import _cancel, _counts, _find, _finish, _forget, _jobs, _record, _workers
 from asyncinfer_sqlite._connections import Synchronous
 from asyncinfer_sqlite._database import Database
 from asyncinfer_sqlite._location import path_of_url
@@ -173,11 +173,15 @@ class SQLiteStore(JobStore):
         return await self._writer.step(lambda tx: _finish.rescue(tx, items))
 
     async def expire(self, limit: int) -> Sequence[JobKey]:
+        # Looked at by every manager every second: without the lock as long as there is nothing to do.
+        if not await self._reader.run(partial(_cancel.has_expired, now=self.clock.now())):
+            return []
         return await self._writer.step(lambda tx: _cancel.expire(tx, limit))
 
     async def prune(self, limit: int, tombstone: int) -> int:
         pruned = await self._writer.step(lambda tx: _forget.prune(tx, limit, tombstone))
-        await self._database.tidy()
+        if pruned < limit:
+            await self._database.tidy()
         return pruned
 
     async def delete(
@@ -221,13 +225,13 @@ class SQLiteStore(JobStore):
         limit: int = 50,
     ) -> JobPage:
         lines = self._database.finder_lines
-        return await self._database.finder.run(lambda db: _look.find(db, lines, owner, matching, after, before, limit))
+        return await self._database.finder.run(lambda db: _find.find(db, lines, owner, matching, after, before, limit))
 
     async def counts(self, owner: str | None = None, queue: str | None = None) -> Sequence[Counts]:
-        return await self._database.finder.run(lambda db: _look.counts(db, owner, queue))
+        return await self._database.finder.run(lambda db: _counts.counts(db, owner, queue))
 
     async def position(self, keys: Sequence[JobKey]) -> Sequence[int | None]:
-        return await self._database.finder.run(lambda db: [_look.position(db, key) for key in keys])
+        return await self._database.finder.run(lambda db: [_counts.position(db, key) for key in keys])
 
     async def events(self, key: JobKey, after: int = 0, limit: int = 200) -> EventPage:
         return await self._reader.run(lambda db: _jobs.events(db, key, after, limit))
@@ -266,7 +270,7 @@ class SQLiteStore(JobStore):
             )
         below: JobKey | None = None
         while True:
-            find_keys = partial(_look.find_keys, owner=owner, matching=matching, below=below, limit=_MOVED_AT_ONCE)
+            find_keys = partial(_find.find_keys, owner=owner, matching=matching, below=below, limit=_MOVED_AT_ONCE)
             found = await self._database.finder.run(find_keys)
             if found:
                 yield found, matching

@@ -151,11 +151,6 @@ class Transaction:
             end = self.known.flows[model, owner, priority] = row[0] if row else 0.0
         return end
 
-    def forget(self) -> None:
-        """Drop what is remembered: this transaction, or a part of it, was rolled back."""
-        self.known.forget()
-        self.lines.forget()
-
     def flush(self) -> None:
         """Write the counters."""
         known = self.known
@@ -175,6 +170,45 @@ class Transaction:
             if stored is not None:
                 known.loads[queue] = (stored[0] + jobs, stored[1] + size)
         known.bound()
+
+
+class Opener:
+    """Opens the transactions of one batch, which share an instant, and forgets what one that is undone had taught."""
+
+    def __init__(
+        self, connection: sqlite3.Connection, known: Known, lines: Lines, now: int, *, paused_for: int, lock: str
+    ) -> None:
+        self.connection = connection
+        self._known = known
+        self._lines = lines
+        self._now = now
+        self._paused_for = paused_for
+        self._lock = lock
+
+    def open(self, *, is_careful: bool = False) -> Transaction:
+        """Return the shared state of a transaction that has begun; `is_careful` after a guarded write missed."""
+        return Transaction(
+            self.connection,
+            self._known,
+            self._lines,
+            self._now,
+            paused_for=self._paused_for,
+            lock=self._lock,
+            is_careful=is_careful,
+        )
+
+    def undo(self) -> None:
+        """Roll back, if SQLite has not done it by itself as after a full disk, and forget what was remembered."""
+        self._known.forget()
+        self._lines.forget()
+        if self.connection.in_transaction:
+            self.connection.execute("ROLLBACK")
+
+    def undo_to(self, savepoint: str) -> None:
+        """Undo a part of the transaction."""
+        self._known.forget()
+        self._lines.forget()
+        self.connection.execute(f"ROLLBACK TO {savepoint}")
 
 
 def as_list(numbers: Iterable[int]) -> str:

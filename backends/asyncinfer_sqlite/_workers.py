@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import sqlite3
+from collections.abc import Sequence
 
 import msgspec
 
@@ -63,14 +64,15 @@ def leases(connection: sqlite3.Connection, lock: LivenessLock, after: JobKey | N
     return found
 
 
-def forget_dead(tx: Transaction, lock: LivenessLock) -> set[str]:
-    """Forget the workers of dead stores; return the locks that are still named."""
-    named = {row[0] for row in tx.all(_SQL["locks"])}
-    dead = [name for name in named if lock.is_gone(name)]
-    if dead:
-        tx.execute(_SQL["forget_workers"], (msgspec.json.encode(dead).decode(),))
-        named = {row[0] for row in tx.all(_SQL["locks"])}
-    return named
+def locks(connection: sqlite3.Connection) -> set[str]:
+    """Return the locks that some worker is tied to."""
+    return {row[0] for row in connection.execute(_SQL["locks"].text).fetchall()}
+
+
+def forget(tx: Transaction, locks: Sequence[str]) -> set[str]:
+    """Forget the workers of dead stores that run nothing; return the locks that are still named."""
+    tx.execute(_SQL["forget_workers"], (msgspec.json.encode(locks).decode(),))
+    return {row[0] for row in tx.all(_SQL["locks"])}
 
 
 def runs_anything(connection: sqlite3.Connection, lock: str) -> bool:

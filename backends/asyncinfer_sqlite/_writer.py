@@ -27,7 +27,7 @@ from asyncinfer_sqlite._lines import Lines
 from asyncinfer_sqlite._location import free_bytes
 from asyncinfer_sqlite._record import PreparedRecord
 from asyncinfer_sqlite._rows import PreparedJob
-from asyncinfer_sqlite._transaction import Transaction
+from asyncinfer_sqlite._transaction import Opener, Transaction
 
 R = TypeVar("R")
 _LOGGER = logging.getLogger("asyncinfer.sqlite")
@@ -78,6 +78,7 @@ class Writer:
         self._connection, self._lock_name = connection, lock_name
         self._known.forget()
         self._is_closing = False
+        self._wake = asyncio.Event()
         self._files = None
         self._task = asyncio.create_task(self._serve(), name="asyncinfer-sqlite-writer")
 
@@ -136,7 +137,7 @@ class Writer:
         return await self._enter(kind, items).future
 
     def _enter(self, kind: Kind, items: Sequence[Any]) -> Call:  # Any: see Call
-        if self._task is None or self._is_closing:
+        if self._task is None or self._task.done() or self._is_closing:
             raise StoreUnavailable("the store is not open")
         return self._make(kind, items, self._task.get_loop())
 
@@ -204,22 +205,16 @@ class Writer:
         if not self._has_files(connection):
             batch.fail(StoreUnusable(f"{self._path} or its log was deleted or replaced: open the store again"))
             return True
-        now = self._clock.now()
         paused_for = self._guard.paused_for() if self._guard.is_paused() else 0
         has_room = not batch.has("insert") or free_bytes(self._path.parent) >= self._min_free_bytes
 
-        def open_transaction(*, is_careful: bool = False) -> Transaction:
-            return Transaction(
-                connection,
-                self._known,
-                self._lines,
-                now,
-                paused_for=paused_for,
-                lock=self._lock_name,
-                is_careful=is_careful,
-            )
-
-        return batch.run(connection, open_transaction, has_room=has_room)
+        opener = Opener(
+            connection, self._known, self._lines, self._clock.now(), paused_for=paused_for, lock=self._lock_name
+        )
+        if connection.in_transaction:
+            # Nothing should leave one open; if anything ever does, it must not lock everyone out.
+            opener.undo()
+        return batch.run(opener, has_room=has_room)
 
     def _has_files(self, connection: sqlite3.Connection) -> bool:
         """Tell whether the files are those that were opened: what is written into deleted ones nobody ever reads."""

@@ -122,29 +122,61 @@ WHERE mine.line = ?
 -- The lines of a model or of a queue.
 SELECT line FROM lines WHERE (?1 IS NULL OR model = ?1) AND (?2 IS NULL OR queue = ?2)
 
+-- name: older_bound
+-- Where a look at so many jobs of an owner below (id, owner) ends.
+SELECT id FROM jobs INDEXED BY jobs_by_id
+WHERE owner = ?1 AND id <= ?2 AND (id < ?2 OR ?1 < ?3) ORDER BY id DESC LIMIT 1 OFFSET ?4
+
 -- name: older
--- Jobs of an owner below an id, newest first, at most so many looked at.
-SELECT n, owner, id, line, status, created_at FROM jobs INDEXED BY jobs_by_id
-WHERE owner = ? AND id < ? ORDER BY id DESC LIMIT ?
+-- Selected jobs of an owner below (id, owner) and down to a bound.
+SELECT n, owner, id FROM jobs INDEXED BY jobs_by_id
+WHERE owner = ?1 AND id <= ?2 AND (id < ?2 OR ?1 < ?3) AND id >= ?4
+    AND status <> 'pruned' AND (?5 IS NULL OR status IN (SELECT value FROM json_each(?5)))
+    AND (?6 IS NULL OR line IN (SELECT value FROM json_each(?6)))
+    AND (?7 IS NULL OR created_at >= ?7) AND (?8 IS NULL OR created_at <= ?8)
+ORDER BY id DESC LIMIT ?9
+
+-- name: newer_bound
+-- Where a look at so many jobs of an owner above (id, owner) ends.
+SELECT id FROM jobs INDEXED BY jobs_by_id
+WHERE owner = ?1 AND id >= ?2 AND (id > ?2 OR ?1 > ?3) ORDER BY id LIMIT 1 OFFSET ?4
 
 -- name: newer
--- Jobs of an owner above an id, oldest first, at most so many looked at.
-SELECT n, owner, id, line, status, created_at FROM jobs INDEXED BY jobs_by_id
-WHERE owner = ? AND id > ? ORDER BY id LIMIT ?
+-- Selected jobs of an owner above (id, owner) and up to a bound.
+SELECT n, owner, id FROM jobs INDEXED BY jobs_by_id
+WHERE owner = ?1 AND id >= ?2 AND (id > ?2 OR ?1 > ?3) AND id <= ?4
+    AND status <> 'pruned' AND (?5 IS NULL OR status IN (SELECT value FROM json_each(?5)))
+    AND (?6 IS NULL OR line IN (SELECT value FROM json_each(?6)))
+    AND (?7 IS NULL OR created_at >= ?7) AND (?8 IS NULL OR created_at <= ?8)
+ORDER BY id LIMIT ?9
 
--- name: same_id
--- The job of an owner with exactly this id.
-SELECT n, owner, id, line, status, created_at FROM jobs WHERE owner = ? AND id = ?
+-- name: owned_older_bound
+-- Where a look at so many jobs of named owners below (id, owner) ends.
+SELECT id FROM jobs INDEXED BY jobs_owned
+WHERE owner <> '' AND id <= ?2 AND (id < ?2 OR owner < ?3) ORDER BY id DESC LIMIT 1 OFFSET ?4
 
 -- name: owned_older
--- Jobs of every named owner below (id, owner), newest first, at most so many looked at.
-SELECT n, owner, id, line, status, created_at FROM jobs INDEXED BY jobs_owned
-WHERE owner <> '' AND id <= ? AND (id < ? OR owner < ?) ORDER BY id DESC LIMIT ?
+-- Selected jobs of named owners below (id, owner) and down to a bound.
+SELECT n, owner, id FROM jobs INDEXED BY jobs_owned
+WHERE owner <> '' AND id <= ?2 AND (id < ?2 OR owner < ?3) AND id >= ?4
+    AND status <> 'pruned' AND (?5 IS NULL OR status IN (SELECT value FROM json_each(?5)))
+    AND (?6 IS NULL OR line IN (SELECT value FROM json_each(?6)))
+    AND (?7 IS NULL OR created_at >= ?7) AND (?8 IS NULL OR created_at <= ?8)
+ORDER BY id DESC, owner DESC LIMIT ?9
+
+-- name: owned_newer_bound
+-- Where a look at so many jobs of named owners above (id, owner) ends.
+SELECT id FROM jobs INDEXED BY jobs_owned
+WHERE owner <> '' AND id >= ?2 AND (id > ?2 OR owner > ?3) ORDER BY id LIMIT 1 OFFSET ?4
 
 -- name: owned_newer
--- Jobs of every named owner above (id, owner), oldest first, at most so many looked at.
-SELECT n, owner, id, line, status, created_at FROM jobs INDEXED BY jobs_owned
-WHERE owner <> '' AND id >= ? AND (id > ? OR owner > ?) ORDER BY id LIMIT ?
+-- Selected jobs of named owners above (id, owner) and up to a bound.
+SELECT n, owner, id FROM jobs INDEXED BY jobs_owned
+WHERE owner <> '' AND id >= ?2 AND (id > ?2 OR owner > ?3) AND id <= ?4
+    AND status <> 'pruned' AND (?5 IS NULL OR status IN (SELECT value FROM json_each(?5)))
+    AND (?6 IS NULL OR line IN (SELECT value FROM json_each(?6)))
+    AND (?7 IS NULL OR created_at >= ?7) AND (?8 IS NULL OR created_at <= ?8)
+ORDER BY id, owner LIMIT ?9
 
 -- name: fixed
 -- The labels' blob of jobs.

@@ -63,7 +63,7 @@ CREATE TABLE jobs (
 -- An ending of a running job touches two of these and a claim does not touch those of the ended: an index whose condition
 -- names a column is looked at whenever that column is set.
 CREATE UNIQUE INDEX jobs_by_id ON jobs (owner, id);
-CREATE INDEX jobs_owned ON jobs (id) WHERE owner <> '';
+CREATE INDEX jobs_owned ON jobs (id, owner) WHERE owner <> '';
 CREATE INDEX jobs_ready ON jobs (line, tag) WHERE place = 'ready';
 CREATE INDEX jobs_batch ON jobs (line, batch_key, tag) WHERE place = 'ready' AND batch_key <> '';
 CREATE INDEX jobs_solo ON jobs (line, tag) WHERE place = 'solo';
