@@ -13,21 +13,26 @@ def line(test: str, size: str = "pr", **figures: object) -> str:
 
 
 def test_figures_become_words_and_zeros_stand_out() -> None:
-    (only,) = read(line("F1", kills=1_000, lost=0, recovery_seconds_max=1.23456))
+    row = table(read(line("F1", kills=1_000, lost=0, recovery_seconds_max=1.23456))).splitlines()[-1]
 
-    assert table([only]).splitlines()[-1].endswith("| kills 1,000 · lost **0** · recovery seconds max 1.23 |")
-
-
-def test_the_last_run_of_a_test_counts_and_the_order_is_that_of_the_tests() -> None:
-    lines = read("\n".join([line("F10", kills=1), line("F2", kills=2), line("F2", kills=3)]))
-
-    assert [(one.test, one.figures["kills"]) for one in lines] == [("F2", 3), ("F10", 1)]
+    assert row.endswith("| 1 | kills 1,000 · lost **0** · recovery seconds max 1.23 |")
 
 
-def test_runs_of_both_sizes_and_of_several_stores_stand_side_by_side() -> None:
-    lines = read("\n".join([line("F7"), line("F7", "rel"), line("F7 thread memory"), line("F7 thread sqlite")]))
+def test_the_runs_of_one_test_share_a_row_which_hides_none_of_them() -> None:
+    row = table(read("\n".join([line("F2", kills=8, missing=0), line("F2", kills=8, missing=3)]))).splitlines()[-1]
 
-    assert len(lines) == 4
+    assert row.endswith("| 2 | kills 8 · missing **0** to 3 |")
+
+
+def test_sizes_and_stores_have_rows_of_their_own_in_the_order_of_the_tests() -> None:
+    runs = read("\n".join([line("F10"), line("F7", "rel"), line("F7"), line("F7 thread memory"), line("F7")]))
+
+    assert [(one[0].test, one[0].size, len(one)) for one in runs] == [
+        ("F7", "pr", 2),
+        ("F7", "rel", 1),
+        ("F7 thread memory", "pr", 1),
+        ("F10", "pr", 1),
+    ]
 
 
 def test_a_file_that_holds_something_else_is_refused() -> None:

@@ -1,7 +1,7 @@
 """`python -m tools.guarantee_figures FILE`: put what the fault tests have measured into the page of guarantees.
 
-FILE holds the JSON lines that the tests append to the file which ASYNCINFER_FIGURES names. Run it on the machine that
-ran the tests, before the code changes: the page names the machine and the version.
+FILE holds the JSON lines that the tests append to the file which ASYNCINFER_FIGURES names: begin with a new one. Run it
+on the machine that ran the tests, before the code changes: the page names the machine and the version.
 """
 
 from __future__ import annotations
@@ -20,7 +20,7 @@ from benchmarks.machine import Machine
 
 HOUSE = Path(__file__).parent.parent
 PAGE = HOUSE / "docs" / "explanation" / "guarantees.md"
-SIZES = {"pr": "small, as in `make test`", "rel": "full, as in `make faults`"}
+SIZES = {"pr": "small", "rel": "full"}
 
 _BLOCK = re.compile(
     r"(<!-- figures: by `python -m tools\.guarantee_figures FILE` -->\n).*?(<!-- end of figures -->)", re.DOTALL
@@ -44,24 +44,29 @@ class Line(msgspec.Struct, frozen=True):
         return self.number, self.test, self.size
 
 
-def read(text: str) -> list[Line]:
-    """Return the last line of each name, in order. Raise msgspec.DecodeError for what is not such a file."""
-    lines = msgspec.json.Decoder(Line).decode_lines(text)
-    newest = {line.name: line for line in lines}
-    return [newest[name] for name in sorted(newest)]
+def read(text: str) -> list[list[Line]]:
+    """Return the lines of each name together, in order. Raise msgspec.DecodeError for what is not such a file."""
+    named: dict[tuple[int, str, str], list[Line]] = {}
+    for line in msgspec.json.Decoder(Line).decode_lines(text):
+        named.setdefault(line.name, []).append(line)
+    return [named[name] for name in sorted(named)]
 
 
-def table(lines: Sequence[Line]) -> str:
-    """Return the figures as Markdown."""
-    rows = [f"| {line.test} {_title(line)} | {SIZES[line.size]} | {_figures(line.figures)} |" for line in lines]
-    return "\n".join(["| test | size | figures |", "|---|---|---|", *rows])
+def table(runs: Sequence[Sequence[Line]]) -> str:
+    """Return the figures as Markdown, the runs of one name in one row."""
+    rows = [
+        f"| **{lines[0].test}** {_title(lines[0])} | {SIZES[lines[0].size]} | {len(lines)} | {_figures(lines)} |"
+        for lines in runs
+    ]
+    return "\n".join(["| test | size | runs | figures of each |", "|---|---|---|---|", *rows])
 
 
 def machine(here: Machine) -> str:
     """Return where the figures were measured."""
     return (
         f"Measured on {here.date[:10]} with asyncinfer {here.asyncinfer}, Python {here.python} and SQLite {here.sqlite}"
-        f" on {here.system}: {here.cpu}, {here.cores} cores, {here.fsync_ms:.2f} ms for an fsync."
+        f" on {here.system}: {here.cpu}, {here.cores} cores, a load of {here.load:.0f} in the last minute,"
+        f" {here.fsync_ms:.2f} ms for an fsync. *Small* is the size of `make test`, *full* that of `make faults`."
     )
 
 
@@ -81,12 +86,23 @@ def _title(line: Line) -> str:
         names = {one.target.id for one in lines if isinstance(one.target, ast.Name)}
         if names.issuperset(line.figures):
             first = " ".join((ast.get_docstring(tree) or "").split("\n\n")[0].split())
-            return re.sub(r"^F\d+[:,.]?\s*", "", first).replace("|", "\\|")
+            return re.sub(r"^F\d+[:,.]?\s*", "", first).rstrip(".").replace("|", "&#124;")
     raise ValueError(f"no test {line.test} in tests/faults has the figures {', '.join(line.figures)}")
 
 
-def _figures(figures: Mapping[str, object]) -> str:
-    return " · ".join(f"{name.replace('_', ' ')} {_figure(value)}" for name, value in figures.items())
+def _figures(lines: Sequence[Line]) -> str:
+    return " · ".join(f"{name.replace('_', ' ')} {_range(name, lines)}" for name in lines[0].figures)
+
+
+def _range(name: str, lines: Sequence[Line]) -> str:
+    """Return what several runs have in common, or from where to where they went."""
+    values = [line.figures[name] for line in lines]
+    if name == "seed":
+        return ", ".join(map(str, values))
+    numbers = [value for value in values if isinstance(value, (int, float))]
+    if len(numbers) == len(values) and min(numbers) != max(numbers):
+        return f"{_figure(min(numbers))} to {_figure(max(numbers))}"
+    return ", ".join(dict.fromkeys(_figure(value) for value in values))
 
 
 def _figure(value: object) -> str:
@@ -100,18 +116,19 @@ def _figure(value: object) -> str:
         case float():
             return f"{value:,.3g}"
         case dict():
-            return f"({_figures(cast('Mapping[str, object]', value))})"
+            parts = cast("Mapping[str, object]", value)
+            return ", ".join(f"{name} {_figure(one)}" for name, one in parts.items()) or "none"
         case list():
             return ", ".join(_figure(one) for one in cast("Sequence[object]", value)) or "none"
         case _:
-            return str(value).replace("|", "\\|")
+            return str(value).replace("|", "&#124;") or "none"
 
 
 def main() -> None:
-    lines = read(Path(sys.argv[1]).read_text())
+    runs = read(Path(sys.argv[1]).read_text())
     here = Machine.here(Path(tempfile.gettempdir()), queue_limit=0, is_quick=False)
-    PAGE.write_text(page_with(PAGE.read_text(), f"{machine(here)}\n\n{table(lines)}"))
-    print(f"{len(lines)} runs written to {PAGE.relative_to(HOUSE)}")
+    PAGE.write_text(page_with(PAGE.read_text(), f"{machine(here)}\n\n{table(runs)}"))
+    print(f"{len(runs)} rows written to {PAGE.relative_to(HOUSE)}")
 
 
 if __name__ == "__main__":
