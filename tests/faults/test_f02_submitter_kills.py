@@ -15,8 +15,9 @@ import pytest
 from msgspec import Struct
 
 from asyncinfer import JobFilter, JobManager, Limits, model
-from asyncinfer.abc import Inserted, JobKey, NewJob
+from asyncinfer.abc import Inserted, NewJob
 from asyncinfer_sqlite import SQLiteStore
+from tests.faults.harness.audit import jobs_of
 from tests.faults.harness.figures import Size, publish
 from tests.faults.harness.processes import Child, nursery
 from tests.faults.harness.waiting import until
@@ -139,7 +140,7 @@ def has_asked(testimony: Testimony) -> bool:
 async def figures_of(store: SQLiteStore, lines: Sequence[Line], seed: int, kills: int, began: float) -> Figures:
     asked = [line.note for line in lines if line.event == "asked"]
     returned = {line.note: line.job for line in lines if line.event == "returned"}
-    found = await store.get([JobKey("", job_id) for job_id in returned.values()])
+    found = await jobs_of(store, list(returned.values()))
     async with JobManager(store, models=[never_run], limits=LIMITS, run_jobs=False) as manager:
         first, again = await answers(manager, asked), await answers(manager, asked)
         jobs = sum([1 async for _ in manager.find_all(JobFilter(model="never_run"))])
@@ -148,7 +149,7 @@ async def figures_of(store: SQLiteStore, lines: Sequence[Line], seed: int, kills
         kills=kills,
         asked=len(asked),
         returned=len(returned),
-        missing=sum(job is None for job in found),
+        missing=sum(job_id not in found for job_id in returned.values()),
         renamed=sum(first[key] != job_id for key, job_id in returned.items()),
         unsteady=sum(first[key] != again[key] for key in asked),
         jobs_beyond_keys=jobs - len(asked),

@@ -36,6 +36,7 @@ WORKERS = 2
 NEIGHBOURS = 100
 CLIENTS = 24
 LEASE = 4.0
+RECOVERY_SECONDS = 5.0
 PATIENCE_SECONDS = 60.0
 WEBHOOK = "https://hooks.example.com/f7"
 
@@ -67,6 +68,7 @@ def verdict(figures: Figures) -> list[str]:
         "a poison job runs exactly three times": set(figures.attempts.values()) == {BUDGET},
         "its last chance is alone": figures.beside_the_last_chance == 0,
         "its neighbours succeed": figures.neighbours_failed == 0 and figures.neighbours >= NEIGHBOURS,
+        "recovery takes at most 5 s": figures.next_attempt_seconds_max <= RECOVERY_SECONDS,
         "every job ends by one terminal move": figures.not_ended_once == 0,
         "every job has one owed event": figures.not_owed_once == 0,
     }

@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 
 from msgspec import Struct
 
@@ -24,14 +24,22 @@ class Audited(Struct, frozen=True):
 
 async def audit(store: JobStore, ids: Iterable[str]) -> Sequence[Audited]:
     """Return how each of these jobs of the unnamed owner stands; leases every owed event."""
-    keys = [JobKey("", job_id) for job_id in ids]
+    asked = list(ids)
     owed = await _owed(store)
-    found: list[Audited] = []
-    for start in range(0, len(keys), PAGE):
-        page = keys[start : start + PAGE]
-        for key, job in zip(page, await store.get(page), strict=True):
-            found.append(Audited(key.id, job, await _terminal_moves(store, key), owed[key.id]))
-    return found
+    jobs = await jobs_of(store, asked)
+    return [
+        Audited(job_id, jobs.get(job_id), await _terminal_moves(store, JobKey("", job_id)), owed[job_id])
+        for job_id in asked
+    ]
+
+
+async def jobs_of(store: JobStore, ids: Sequence[str]) -> Mapping[str, Job]:
+    """Return these jobs of the unnamed owner by id; those that the store does not know are missing."""
+    jobs: dict[str, Job] = {}
+    for start in range(0, len(ids), PAGE):
+        found = await store.get([JobKey("", job_id) for job_id in ids[start : start + PAGE]])
+        jobs |= {job.id: job for job in found if job is not None}
+    return jobs
 
 
 async def _owed(store: JobStore) -> Counter[str]:
