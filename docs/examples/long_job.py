@@ -7,7 +7,7 @@ import msgspec
 
 from asyncinfer import JobManager, ProgressEvent, current_job, model
 
-STEPS = 1_000
+STEPS = 2_000
 
 
 class State(msgspec.Struct):
