@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import sqlite3
 import threading
 from collections.abc import Sequence
@@ -11,9 +12,11 @@ from asyncinfer.abc import Inserted
 from asyncinfer.errors import OutcomeUnknown
 from asyncinfer_sqlite import _claim
 from asyncinfer_sqlite._calls import ORDER, Call, Kind, apply, fail, share
-from asyncinfer_sqlite._failures import is_busy, is_full, is_of_the_file, refused_insert, typed
+from asyncinfer_sqlite._failures import is_busy, is_full, is_of_the_file, refused_insert, typed, unreadable
 from asyncinfer_sqlite._finish import Missed
 from asyncinfer_sqlite._transaction import Opener, Transaction
+
+_LOGGER = logging.getLogger("asyncinfer.sqlite")
 
 
 class Batch:
@@ -140,6 +143,14 @@ class Batch:
         return True
 
 
+def _answer_of_bad(kind: Kind, item: Any, error: Exception) -> object:  # Any: see Call
+    """Return the answer to an item that cannot be done: an attempt that cannot be written has lost its lease."""
+    if kind == "insert":
+        return Inserted("bad", item.job.id, message=f"the job cannot be stored: {error}")
+    _LOGGER.error("job %s: its %s failed on what is stored, and is dropped", item.id, kind, exc_info=error)
+    return "lost" if kind == "finish" else None
+
+
 def _apply_alone(opener: Opener, call: Call, *, has_room: bool) -> None:
     answers: list[Any] = []  # Any: see Call
     groups = [call.items] if call.kind in ("step", "claim") else [[item] for item in call.items]
@@ -154,10 +165,10 @@ def _apply_alone(opener: Opener, call: Call, *, has_room: bool) -> None:
             if is_of_the_file(error):
                 raise
             opener.undo_to("item")
-            if call.kind != "insert":
-                call.error = error
+            if call.kind in ("step", "claim"):
+                call.error = unreadable(error)
                 return
-            answers.append(Inserted("bad", items[0].job.id, message=f"the job cannot be stored: {error}"))
+            answers.append(_answer_of_bad(call.kind, items[0], error))
         else:
             answers += [part.answer] if call.kind == "step" else part.answer
         finally:

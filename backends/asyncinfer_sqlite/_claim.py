@@ -171,13 +171,14 @@ def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, gr
 
 
 def _large_input(tx: Transaction, head: Head) -> bytes:
+    # A lost or damaged one is no input of any model: it fails where inputs are decoded.
     row = tx.one(SQL["input"], (head.n,))
-    return b"" if row is None else row[0]
+    return row[0] if row is not None and isinstance(row[0], bytes) else b""
 
 
 def _checkpoint(tx: Transaction, n: int) -> bytes | None:
     row = tx.one(SQL["checkpoint"], (n,))
-    return None if row is None else row[0]
+    return row[0] if row is not None and isinstance(row[0], bytes) else None
 
 
 def _begin(tx: Transaction, request: ClaimRequest, numbers: set[int]) -> None:

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import sqlite3
 
-from asyncinfer.errors import AsyncinferError, StorageFull, StoreUnavailable, StoreUnusable
+from asyncinfer.errors import AsyncinferError, StorageFull, StoreUnavailable, StoreUnusable, Undecodable
 
 _UNUSABLE = frozenset({sqlite3.SQLITE_NOTADB, sqlite3.SQLITE_CORRUPT, sqlite3.SQLITE_READONLY, sqlite3.SQLITE_PERM})
 _TRANSIENT = frozenset(
@@ -49,6 +49,15 @@ def typed(error: sqlite3.Error) -> AsyncinferError:
     if is_full(error):
         return StoreUnavailable(f"the disk is full: {error}; free some space ({name})")
     return StoreUnavailable(f"the database did not do it: {error} ({name})")
+
+
+def unreadable(error: Exception) -> AsyncinferError:
+    """Return the library's error for whatever a damaged row made fail, after which nothing has changed."""
+    if isinstance(error, AsyncinferError):
+        return error
+    if isinstance(error, sqlite3.Error):
+        return typed(error)
+    return Undecodable(f"a stored row cannot be read back: {type(error).__name__}: {error}")
 
 
 def refused_insert(error: sqlite3.Error) -> AsyncinferError:

@@ -2,19 +2,21 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable, Sequence
-from typing import NamedTuple, Protocol
+from typing import Any, NamedTuple, Protocol
 
 import msgspec
 from msgspec import Struct
 
 from asyncinfer import lifecycle
 from asyncinfer.abc import JobError, Status, Subscription
-from asyncinfer_sqlite._rows import INLINE_BYTES, Fixed, asked, error_blob, fixed_or_default
+from asyncinfer_sqlite._rows import DECODING_ERRORS, INLINE_BYTES, Fixed, Row, asked, error_blob, fixed_or_default
 from asyncinfer_sqlite._sql import load
 from asyncinfer_sqlite._transaction import Transaction, as_list
 
 SQL = load("moves")
+_LOGGER = logging.getLogger("asyncinfer.sqlite")
 _ATTEMPTS_KEPT = 1_000
 """Two status events each: a job that is given back for ever must not grow for ever."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -105,7 +107,35 @@ class Return(Struct, gc=False):
 
 def rows_of(tx: Transaction, numbers: Iterable[int]) -> dict[int, MoveRow]:
     """Return jobs by row number; unknown ones are missing."""
-    return {row[0]: MoveRow(*row) for row in tx.all(SQL["rows"], (as_list(numbers),))}
+    return {row[0]: _move_row(row) for row in tx.all(SQL["rows"], (as_list(numbers),))}
+
+
+def _move_row(row: Row) -> MoveRow:
+    """Return a row that the moves can reckon with: a damaged one must not stop all that share its batch.
+
+    What is no use counts as its default, but not what only is compared: the fence of a damaged attempt does not hold.
+    """
+    shape = tuple(map(type, row))
+    if shape not in _sound_shapes:
+        sound: list[Any] = [  # Any: see Row
+            value if type(value) in allowed else default
+            for value, (allowed, default) in zip(row, _SOUND_COLUMNS, strict=True)
+        ]
+        if tuple(map(type, sound)) != shape:
+            return MoveRow(*sound)
+        _sound_shapes.add(shape)
+    return MoveRow(*row)
+
+
+_none = type(None)
+_ANYTHING = (int, str, bytes, float, _none)
+_SOUND_COLUMNS: tuple[tuple[tuple[type, ...], object], ...] = (
+    (_ANYTHING, None), (_ANYTHING, None), (_ANYTHING, None), (_ANYTHING, None), (_ANYTHING, None), (_ANYTHING, None),
+    ((int,), 1), (_ANYTHING, 0), ((int,), 0), ((int,), 0), (_ANYTHING, 0), ((float,), 0.0), ((int, _none), 0),
+    ((int, _none), 0), ((int, _none), None), ((str, _none), ""), ((int,), 1), ((int,), 0), ((bytes, _none), None),
+    ((int, _none), None), ((bytes,), b""),
+)  # fmt: skip
+_sound_shapes: set[tuple[type, ...]] = set()
 
 
 def rows_named(tx: Transaction, names: Sequence[Named]) -> list[MoveRow | None]:
@@ -204,8 +234,14 @@ def owe(tx: Transaction, row: MoveRow, subscriptions: Sequence[Subscription]) ->
 
 
 def subscriptions_of(tx: Transaction, n: int) -> list[Subscription]:
-    """Return who must hear of a job's ending."""
-    return [_decode_subscription(row[0]) for row in tx.all(SQL["subscriptions"], (n,))]
+    """Return who must hear of a job's ending. A subscription that cannot be read back names nobody who could."""
+    found: list[Subscription] = []
+    for (blob,) in tx.all(SQL["subscriptions"], (n,)):
+        try:
+            found.append(_decode_subscription(blob))
+        except DECODING_ERRORS as error:
+            _LOGGER.error("job number %d: a subscription cannot be read back and is not told: %s", n, error)
+    return found
 
 
 def queue_again(tx: Transaction, returns: Sequence[Return]) -> None:

@@ -10,9 +10,9 @@ from typing import TypeVar
 
 import aiosqlite
 
-from asyncinfer.errors import StoreUnavailable
+from asyncinfer.errors import AsyncinferError, StoreUnavailable
 from asyncinfer_sqlite._connections import READ_TIMEOUT, configure_reader, connect, run
-from asyncinfer_sqlite._failures import typed
+from asyncinfer_sqlite._failures import unreadable
 
 R = TypeVar("R")
 
@@ -36,7 +36,7 @@ class Reader:
             await connection.close()
 
     async def run(self, reading: Callable[[sqlite3.Connection], R]) -> R:
-        """Run one reading closure. Raise StoreUnavailable when it fails or is late."""
+        """Run one reading closure. Raise StoreUnavailable when it fails or is late, Undecodable for a damaged row."""
         if self._connection is None:
             raise StoreUnavailable("the store is not open")
         try:
@@ -44,5 +44,8 @@ class Reader:
                 return await run(self._connection, reading)
         except TimeoutError as error:
             raise StoreUnavailable(f"a read took over {self._call_timeout} s") from error
-        except sqlite3.Error as error:
-            raise typed(error) from error
+        except AsyncinferError:
+            raise
+        except Exception as error:
+            # The driver's refusal, or a decode that a damaged row made fail: the loops that read must live.
+            raise unreadable(error) from error

@@ -60,7 +60,7 @@ Row = tuple[Any, ...]
 _encode = msgspec.msgpack.Encoder().encode
 _decode_fixed = msgspec.msgpack.Decoder(Fixed).decode
 _decode_error = msgspec.msgpack.Decoder(JobError).decode
-_DECODING_ERRORS = (msgspec.MsgspecError, UnicodeError, TypeError, ValueError, RecursionError)
+DECODING_ERRORS = (msgspec.MsgspecError, UnicodeError, TypeError, ValueError, RecursionError)
 
 
 def prepare(job: NewJob, limits: Limits) -> PreparedJob | Inserted:
@@ -135,7 +135,7 @@ def fixed_of(blob: bytes) -> Fixed:
     """Decode `fixed`. Raise ValueError with the reason when it is damaged."""
     try:
         return _decode_fixed(blob)
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         raise ValueError(str(error)) from error
 
 
@@ -180,7 +180,7 @@ def error_of(blob: bytes | None) -> JobError | None:
         return None
     try:
         return _decode_error(blob)
-    except _DECODING_ERRORS as error:
+    except DECODING_ERRORS as error:
         return JobError(code="undecodable", message=f"the stored error cannot be read back: {error}")
 
 
