@@ -82,6 +82,10 @@ def _error(kind: str) -> BaseException:
         return RetryLater(7.5)
     if kind == "SystemExit":
         return SystemExit(3)
+    if kind == "KeyboardInterrupt":
+        return KeyboardInterrupt()
+    if kind == "GeneratorExit":
+        return GeneratorExit()
     return ValueError("the model did not like it")
 
 

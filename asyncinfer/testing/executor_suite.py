@@ -57,7 +57,8 @@ class ExecutorSuite(ExecutorCase):
 
     @on_every_loop
     async def test_a_model_that_exits_takes_no_slot_with_it(self, stage: Stage) -> None:
-        exits = [await stage.outcome(stage.models.fail, kind="SystemExit") for _ in range(2 * SLOTS)]
+        kinds = ["SystemExit", "KeyboardInterrupt", "GeneratorExit"] * SLOTS
+        exits = [await stage.outcome(stage.models.fail, kind=kind) for kind in kinds]
 
         assert {outcome.kind for outcome in exits} <= {"raised", "worker_lost"}
         await stage.until_free(SLOTS)

@@ -161,7 +161,7 @@ async def test_a_task_that_is_being_canceled_may_still_run_a_call(executor: Loop
     assert await running == [CANCELED]
 
 
-@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), asyncio.CancelledError()])
+@pytest.mark.parametrize("error", [ValueError("no"), SystemExit(1), GeneratorExit(), asyncio.CancelledError()])
 async def test_whatever_the_runner_raises_of_itself_is_an_outcome(executor: LoopExecutor, error: BaseException) -> None:
     async def fail() -> None:
         raise error
