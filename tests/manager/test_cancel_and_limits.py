@@ -15,20 +15,13 @@ from asyncinfer import (
     Limits,
     QueueFull,
     QueueLimits,
-    StatusEvent,
     UnknownJob,
 )
 from asyncinfer.errors import InvalidOption, QuotaExceeded
 from tests.manager.models import double, echo, polls_for_cancel, waits_for_ever
+from tests.manager.steps import running
 
 OpenManager = Callable[..., JobManager]
-
-
-async def running(manager: JobManager, job_id: str) -> None:
-    """Return once the job runs."""
-    async for event in manager.handle(job_id).events():
-        if isinstance(event, StatusEvent) and event.status == "running":
-            return
 
 
 async def test_a_waiting_job_is_canceled_at_once(manager: JobManager) -> None:
@@ -40,7 +33,7 @@ async def test_a_waiting_job_is_canceled_at_once(manager: JobManager) -> None:
 
 async def test_a_running_coroutine_is_canceled(manager: JobManager) -> None:
     handle = await manager.submit(waits_for_ever)
-    await running(manager, handle.id)
+    await running(handle)
     assert await handle.cancel() == "requested"
     with pytest.raises(JobCanceled):
         await handle
@@ -49,7 +42,7 @@ async def test_a_running_coroutine_is_canceled(manager: JobManager) -> None:
 
 async def test_a_running_thread_is_canceled_when_it_looks(manager: JobManager) -> None:
     handle = await manager.submit(polls_for_cancel)
-    await running(manager, handle.id)
+    await running(handle)
     assert await handle.cancel() == "requested"
     with pytest.raises(JobCanceled):
         await handle

@@ -11,6 +11,7 @@ import pytest
 from asyncinfer import AsyncinferError, JobManager, UnknownJob, current_job, model
 from asyncinfer.errors import Draining, InvalidModel, InvalidOption, SetupFailed, UnknownPlugin
 from tests.manager.models import double, echo, waits_for_ever
+from tests.manager.steps import running
 
 OpenManager = Callable[..., JobManager]
 
@@ -44,8 +45,7 @@ async def test_what_outlasts_the_grace_is_given_back_uncharged(tmp_path: Path) -
     url = f"sqlite:///{tmp_path}/jobs.db"
     async with JobManager(url, models=[waits_for_ever], drain_grace=0) as manager:
         handle = await manager.submit(waits_for_ever)
-        while await handle.status() != "running":
-            await asyncio.sleep(0)
+        await running(handle)
     async with JobManager(url, run_jobs=False) as manager:
         job = await manager.get(handle.id)
         assert (job.status, job.attempt, job.failures, job.crashes) == ("queued", 1, 0, 0)
@@ -91,8 +91,7 @@ async def test_a_cancel_from_another_manager_reaches_the_running_job(tmp_path: P
     url = f"sqlite:///{tmp_path}/jobs.db"
     async with JobManager(url, models=[waits_for_ever]) as worker, JobManager(url, run_jobs=False) as submitter:
         handle = await worker.submit(waits_for_ever)
-        while await handle.status() != "running":
-            await asyncio.sleep(0)
+        await running(handle)
         assert await submitter.cancel(handle.id) == "requested"
         with pytest.raises(AsyncinferError, match="canceled"):
             await handle.result(timeout=10)
