@@ -58,7 +58,7 @@ class JobContext:
     def __init__(
         self,
         reporter: Reporter,
-        *,
+        # By position too: one is made for every attempt, and by keyword that takes twice as long.
         job_id: str,
         owner: str,
         model: str,
@@ -71,16 +71,16 @@ class JobContext:
         self._reporter = reporter
         self._checkpoint = checkpoint
         self._is_canceled = False
-        self.job_id = job_id
-        self.owner = owner
-        self.model = model
-        self.attempt = attempt
+        self.job_id: str = job_id
+        self.owner: str = owner
+        self.model: str = model
+        self.attempt: int = attempt
         """Counted from 1 over the job's whole life."""
-        self.deadline = deadline
+        self.deadline: int | None = deadline
         """Instant in milliseconds after which the result is useless, or None."""
-        self.time_limit = time_limit
+        self.time_limit: int | None = time_limit
         """Milliseconds that this attempt may take, or None."""
-        self.metadata_bytes = metadata_bytes
+        self.metadata_bytes: bytes = metadata_bytes
 
     @property
     def metadata(self) -> Any:  # Any: opaque to us, the submitter's to know
@@ -157,4 +157,6 @@ def current_batch() -> Sequence[JobContext]:
         ) from None
 
 
-set_current = _current.set
+def set_current(contexts: tuple[JobContext, ...]) -> None:
+    """Make `contexts` what `current_batch` returns from here on in this context."""
+    _current.set(contexts)

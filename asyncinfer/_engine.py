@@ -235,8 +235,7 @@ class Engine:
         self._unclaimed.clear()
 
     def _claimed(self, keys: Iterable[JobKey]) -> None:
-        for key in keys:
-            self.waiters.claimed(key)
+        self.waiters.claimed(keys)
         self._room.set()
 
     def _requeued(self, key: JobKey) -> None:

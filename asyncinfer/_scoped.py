@@ -135,7 +135,7 @@ class ScopedManager:
         if answer.kind == "existing":
             waiter = self._engine.waiters.alias(waiter, JobKey(self._owner, answer.id))
             return JobHandle(self._engine, waiter, submission.model, is_existing=True)
-        self._engine.waiters.refused(waiter)
+        self._engine.waiters.forget(waiter)
         raise self._refusal(job, answer)
 
     def _refusal(self, job: NewJob, answer: Inserted) -> AsyncinferError:
@@ -301,7 +301,7 @@ class ScopedManager:
         waiters = [engine.waiters.submitted(job.owner, job.id) for job in jobs]
         for job, waiter, answer in zip(jobs, waiters, await engine.insert(jobs), strict=True):
             if answer.kind != "inserted":
-                engine.waiters.refused(waiter)
+                engine.waiters.forget(waiter)
                 raise self._refusal(job, answer)
             engine.inserted(waiter)
             handles.append(JobHandle(engine, waiter, self._local_model(job.model)))
@@ -346,7 +346,7 @@ def _is_heavy_input(args: Iterable[object], kwargs: Mapping[str, object]) -> boo
     for value in args:
         if type(value) not in _LIGHT and is_heavy(value):
             return True
-    for value in kwargs.values():
+    for value in kwargs.values():  # noqa: SIM110  a generator costs more than the looks themselves
         if type(value) not in _LIGHT and is_heavy(value):
             return True
     return False

@@ -61,14 +61,14 @@ class RunningAttempt:
         self.unsent_checkpoint: bytes | None = None
         self.context = JobContext(
             self,
-            job_id=claim.id,
-            owner=claim.owner,
-            model=claim.model,
-            attempt=claim.attempt,
-            deadline=claim.deadline,
-            time_limit=claim.time_limit,
-            checkpoint=claim.checkpoint,
-            metadata_bytes=claim.metadata,
+            claim.id,
+            claim.owner,
+            claim.model,
+            claim.attempt,
+            claim.deadline,
+            claim.time_limit,
+            claim.checkpoint,
+            claim.metadata,
         )
 
     @property

@@ -10,12 +10,12 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from asyncinfer._clock import Clock
-from asyncinfer._job import JobError, JobKey, Status
+from asyncinfer._job import JobKey, Status
 from asyncinfer._limits import MIB
 from asyncinfer._services.attempt import MoveIds, RunningAttempt, finish_of, succeeded
 from asyncinfer._services.journal import Journal
 from asyncinfer._services.waiters import Ending
-from asyncinfer.abc import Finish, JobStore, Outcome, RunningLease
+from asyncinfer.abc import Finish, JobStore, Outcome, RunningLease, WriteAnswer
 from asyncinfer.errors import StoreError
 
 RETRY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
@@ -68,14 +68,14 @@ class Finisher:
 
     def add(self, attempt: RunningAttempt, outcome: Outcome) -> None:
         """Take over an attempt that has just been concluded."""
-        reason = attempt.stop_reason
+        reason, kind = attempt.stop_reason, outcome.kind
         if reason == "lost":
             self._journal.forget(attempt)
             self._on_requeued(attempt.key)
             return
-        if reason == "drain" and outcome.kind == "canceled":
+        if reason == "drain" and kind == "canceled":
             self._given_back.append(attempt)
-        elif outcome.kind == "worker_lost":
+        elif kind == "worker_lost":
             self._crashed.append(attempt)
         else:
             self._hold(attempt, outcome)
@@ -133,23 +133,23 @@ class Finisher:
             answers = await self._store.finish([ended.finish for ended in batch])
             del self._pending[: len(batch)]
             for ended, answer in zip(batch, answers, strict=True):
-                self._settle(ended, is_done=answer == "done")
+                self._settle(ended, answer)
         if self._crashed:
             await self._write_crashes()
         if self._given_back:
             await self._write_given_back()
 
-    def _settle(self, ended: Ended, *, is_done: bool) -> None:
+    def _settle(self, ended: Ended, answer: WriteAnswer) -> None:
         attempt, finish = ended.attempt, ended.finish
         self._held_bytes -= len(finish.result or b"")
-        if not is_done:
+        if answer == "lost":
             logger.warning("job %s: attempt %d lost its lease, its outcome is dropped", finish.id, finish.attempt)
             self._on_requeued(attempt.key)
         elif finish.outcome == "retry":
             self._on_requeued(attempt.key)
         else:
             self.finished += 1
-            self._on_ended(attempt.key, ending_of_finish(finish))
+            self._on_ended(attempt.key, Ending(_STATUS[finish.outcome], finish.result, finish.error))
 
     async def _write_crashes(self) -> None:
         crashed = self._crashed[:BATCH]
@@ -173,9 +173,3 @@ class Finisher:
 
 
 _STATUS: dict[str, Status] = {"succeeded": "succeeded", "failed": "failed", "canceled": "canceled"}
-
-
-def ending_of_finish(finish: Finish) -> Ending:
-    """Return how a job ended whose terminal finish has been answered `done`."""
-    error: JobError | None = finish.error
-    return Ending(_STATUS[finish.outcome], finish.result, error)

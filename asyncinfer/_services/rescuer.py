@@ -130,7 +130,7 @@ class Rescuer:
         for lease, answer in zip(lost, await self._store.rescue(lost), strict=True):
             if answer != "held":
                 logger.warning(
-                    "job %s: attempt %d of worker %s was lost: %s", lease.id, lease.attempt, lease.worker, answer
+                    "job %s: attempt %s of worker %s was lost: %s", lease.id, lease.attempt, lease.worker, answer
                 )
                 moved.append(JobKey(lease.owner, lease.id))
         self.rescued += len(moved)

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Iterable, Sequence
 
 from msgspec import Struct
 
@@ -63,15 +63,16 @@ class Waiters:
         self._store = store
         self._clock = clock
         self._remembers = remembers
-        # By (owner, id) in plain tuples: unlike a JobKey they are no load on the collector.
-        self._submitted: dict[tuple[str, str], Waiter] = {}
-        self._submitted_earlier: dict[tuple[str, str], Waiter] = {}
+        # By id alone, so that the collector need not look inside; of two owners' jobs with one id, one is remembered.
+        self._submitted: dict[str, Waiter] = {}
+        self._submitted_earlier: dict[str, Waiter] = {}
         self._awaited: dict[tuple[str, str], _Awaited] = {}
         self._watched: dict[JobKey, set[asyncio.Event]] = {}
         self._kept = _Kept()
         self._suspects: list[JobKey] = []
         self._hints = 0
         self._look = asyncio.Event()
+        self._loop = asyncio.get_running_loop()
 
     def waiter(self, key: JobKey) -> Waiter:
         """Return the waiter that handles of this job share, or a new one."""
@@ -84,35 +85,40 @@ class Waiters:
             return waiter
         if len(self._submitted) >= SUBMITTED_KEPT:
             self._submitted_earlier, self._submitted = self._submitted, {}
-        return self._submitted.setdefault((owner, job_id), waiter)
+        remembered = self._submitted.setdefault(job_id, waiter)
+        return remembered if remembered.owner == owner else waiter
 
-    def refused(self, waiter: Waiter) -> None:
-        """Forget a job that was not inserted."""
-        self._submitted.pop((waiter.owner, waiter.id), None)
+    def forget(self, waiter: Waiter) -> None:
+        """Remember a job no longer: it has ended, or was not inserted."""
+        if self._submitted.get(waiter.id) is waiter:
+            del self._submitted[waiter.id]
+        elif self._submitted_earlier.get(waiter.id) is waiter:
+            del self._submitted_earlier[waiter.id]
 
     def alias(self, waiter: Waiter, key: JobKey) -> Waiter:
         """Return the waiter of `key`, which answers for the submission that made `waiter`."""
         if key == (waiter.owner, waiter.id):
             waiter.seen_hints = -1
             return waiter
-        self.refused(waiter)
+        self.forget(waiter)
         return self.waiter(key)
 
-    def claimed(self, key: JobKey) -> None:
-        """Note that this manager runs the job now."""
-        waiter = self._known(key)
-        if waiter is not None:
-            waiter.is_claimed_here = True
-        if self._watched:
-            self.changed(key)
+    def claimed(self, keys: Iterable[JobKey]) -> None:
+        """Note that this manager runs these jobs now."""
+        for key in keys:
+            waiter = self._known(key)
+            if waiter is not None:
+                waiter.is_claimed_here = True
+            if self._watched:
+                self.changed(key)
 
     def ended(self, key: JobKey, ending: Ending) -> None:
         """Hand an ending that has just been committed to whoever waits for it here."""
         waiter = self._known(key)
-        if waiter is not None and waiter.ending is None:
-            self._give(waiter, ending)
-        self._submitted.pop(key, None)
-        self._submitted_earlier.pop(key, None)
+        if waiter is not None:
+            if waiter.ending is None:
+                self._give(waiter, ending)
+            self.forget(waiter)
         self._resolve(key, ending)
         if self._watched:
             self.changed(key)
@@ -126,7 +132,7 @@ class Waiters:
         """Return the job's ending, or None when the store does not know the job."""
         if waiter.ending is not None:
             return waiter.ending
-        future: asyncio.Future[Ending | None] = asyncio.get_running_loop().create_future()
+        future: asyncio.Future[Ending | None] = self._loop.create_future()
         key = (waiter.owner, waiter.id)
         awaited = self._awaited.get(key)
         if awaited is None:
@@ -228,10 +234,12 @@ class Waiters:
                 event.set()
 
     def _known(self, key: JobKey) -> Waiter | None:
-        waiter = self._submitted.get(key) or self._submitted_earlier.get(key)
-        if waiter is None and (awaited := self._awaited.get(key)) is not None:
-            return awaited.waiter
-        return waiter
+        owner, job_id = key
+        waiter = self._submitted.get(job_id) or self._submitted_earlier.get(job_id)
+        if waiter is not None and waiter.owner == owner:
+            return waiter
+        awaited = self._awaited.get(key)
+        return None if awaited is None else awaited.waiter
 
     def _resolve(self, key: JobKey, ending: Ending | None) -> None:
         awaited = self._awaited.pop(key, None)

@@ -172,40 +172,41 @@ class Worker:
 
     def _begin(self, answers: Iterable[Claims]) -> tuple[int, int | None]:
         """Start every claim; return how many there were and when the next delayed job is ready."""
-        count, next_at = 0, None
+        next_at: int | None = None
+        started: list[RunningAttempt] = []
         self._is_solo_waiting = False
         for answer in answers:
             self._is_solo_waiting = self._is_solo_waiting or answer.is_solo_waiting
             if answer.next_at is not None and (next_at is None or answer.next_at < next_at):
                 next_at = answer.next_at
-            count += len(answer.claims)
             if answer.ended:
                 self._on_moved(answer.ended)
             for group in _groups(answer.claims):
-                self._start(group)
-        if count:
+                started += self._start(group)
+        if started:
             self._idle.clear()
-        return count, next_at
+            self._on_claimed([attempt.key for attempt in started])
+        return len(started), next_at
 
-    def _start(self, group: Sequence[Claim]) -> None:
+    def _start(self, group: Sequence[Claim]) -> Sequence[RunningAttempt]:
+        """Start one call; return its attempts."""
         pool, entry = self._entries[group[0].model]
-        attempts = [RunningAttempt(claim, pool, self._journal) for claim in group]
+        attempts: list[RunningAttempt] = []
+        items: list[CallItem] = []
         limit = group[0].time_limit
-        call = Call(
-            entry.runner,
-            [CallItem(one.claim.input, one.claim.content_type, one.context) for one in attempts],
-            None if limit is None else limit / 1000,
-        )
-        for attempt in attempts:
+        call = Call(entry.runner, items, None if limit is None else limit / 1000)
+        for claim in group:
+            attempt = RunningAttempt(claim, pool, self._journal)
             attempt.call = call
+            items.append(CallItem(claim.input, claim.content_type, attempt.context))
+            attempts.append(attempt)
             self.attempts[attempt.key] = attempt
-            claim = attempt.claim
             if claim.time_limit is not None or claim.deadline is not None:
                 self._limit_time(attempt)
-        self._on_claimed([attempt.key for attempt in attempts])
         pool.assigned += 1
         self._count(entry, len(attempts))
         self._tasks[call] = self._loop.create_task(self._run(pool, entry, call, attempts), name=entry.name)
+        return attempts
 
     async def _run(self, pool: Pool, entry: PoolModel, call: Call, attempts: Sequence[RunningAttempt]) -> None:
         outcomes: Sequence[Outcome]

@@ -81,7 +81,8 @@ class _Claiming:
         head = self._head(turn.model)
         if head is None:
             return False
-        rows = self._batch(turn, head)
+        size = min(turn.room.batch_size, turn.spare)
+        rows = (head,) if size <= 1 or head.is_solo else self._batch(turn.room, turn.model, head, size)
         for row in rows:
             self._claims.append(_start(self._tables, row, self._request, self._now, self._groups))
         self._groups += 1
@@ -98,19 +99,18 @@ class _Claiming:
                     first = _smaller(first, lane.ready.first)
                     if self._request.is_isolated:
                         first = _smaller(first, lane.solo.first)
-            if first is None or not self._ends(first[2]):
-                return None if first is None else first[2]
+            if first is None:
+                return None
+            row = first[2]
+            if row.new.expire_at is None or not self._ends(row):
+                return row
 
-    def _batch(self, turn: _Turn, head: Row) -> list[Row]:
+    def _batch(self, room: ModelRoom, model: ModelLine, head: Row, size: int) -> list[Row]:
         """Return the head and those that join it: of its batch key, in order, until size or cost is reached."""
-        room = turn.room
-        size = min(room.batch_size, turn.spare)
-        if size <= 1 or head.is_solo:
-            return [head]
         rows: list[Row] = []
         expired: list[Row] = []
         cost = 0
-        for _, _, row in turn.model.lanes[head.new.queue].mates(head):
+        for _, _, row in model.lanes[head.new.queue].mates(head):
             if has_expired(self._tables, row, self._now):
                 expired.append(row)
                 continue
@@ -189,6 +189,6 @@ def _next_at(tables: Tables, request: ClaimRequest, now: int) -> int | None:
 
 
 def _smaller(left: Entry | None, right: Entry | None) -> Entry | None:
-    if left is None or (right is not None and right < left):
+    if left is None:
         return right
-    return left
+    return left if right is None or left < right else right

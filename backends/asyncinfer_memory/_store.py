@@ -97,6 +97,8 @@ class MemoryStore(JobStore):
 
     async def insert(self, jobs: Sequence[NewJob], limits: Limits) -> Sequence[Inserted]:
         now = self.clock.now()
+        if len(jobs) == 1:  # without the frame of a comprehension
+            return [insert_one(self._tables, jobs[0], limits, now)]
         return [insert_one(self._tables, job, limits, now) for job in jobs]
 
     async def claim(self, requests: Sequence[ClaimRequest]) -> Sequence[Claims]:

@@ -181,9 +181,12 @@ class Tables:
                 self.solo_waiting -= 1
 
     def _set_status(self, row: Row, status: Status, lane: Lane, mine: Tally) -> None:
-        for counts in (lane.tally.counts, mine.counts):
-            counts[row.status] -= 1
-            counts[status] += 1
+        old = row.status
+        counts, own_counts = lane.tally.counts, mine.counts
+        counts[old] -= 1
+        own_counts[old] -= 1
+        counts[status] += 1
+        own_counts[status] += 1
         row.status = status
 
     def _place(self, row: Row) -> tuple[Lane, Tally]:

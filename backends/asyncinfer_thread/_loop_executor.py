@@ -43,6 +43,7 @@ class LoopExecutor(Executor):
 
     async def start(self, on_free: Callable[[], None]) -> None:
         self._on_free = on_free
+        self._loop = asyncio.get_running_loop()
         self._setups = Threads(self.name, 1, on_free=lambda: None)
         self._is_closing = False
 
@@ -56,7 +57,7 @@ class LoopExecutor(Executor):
         """
         if self._is_closing or self._setups is None:
             raise RuntimeError("the loop executor is not running")
-        task = asyncio.current_task()
+        task = asyncio.current_task(self._loop)
         assert task is not None
         from_outside = task.cancelling()
         self._tasks[call] = task
