@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import cast
+
 from msgspec import Struct
 
 from asyncinfer._job import Backoff
@@ -35,11 +37,7 @@ class RetryPolicy(Struct, frozen=True, kw_only=True):
         _require(self.initial_delay <= self.max_delay, "max_delay: expected seconds >= initial_delay", self.max_delay)
         _require(1 <= self.multiplier <= 100, "multiplier: expected 1 to 100", self.multiplier)
         _require(0 <= self.jitter <= 1, "jitter: expected 0 to 1", self.jitter)
-        _require(
-            all(isinstance(kind, type) and issubclass(kind, Exception) for kind in self.retry_on),
-            "retry_on: expected a tuple of Exception classes",
-            self.retry_on,
-        )
+        _require(_are_exceptions(self.retry_on), "retry_on: expected a tuple of Exception classes", self.retry_on)
 
     @property
     def backoff(self) -> Backoff:
@@ -57,6 +55,13 @@ def delay_after(failures: int, backoff: Backoff, random: float) -> int:
     exponent = min(max(failures - 1, 0), 64)
     delay = min(backoff.initial_delay * backoff.multiplier**exponent, float(backoff.max_delay))
     return round(delay * (1 + backoff.jitter * (2 * random - 1)))
+
+
+def _are_exceptions(kinds: object) -> bool:
+    if not isinstance(kinds, tuple):
+        return False
+    several = cast("tuple[object, ...]", kinds)
+    return all(isinstance(kind, type) and issubclass(kind, Exception) for kind in several)
 
 
 def _require(condition: bool, expected: str, got: object) -> None:

@@ -38,6 +38,7 @@ def test_the_stored_part_of_a_policy_is_in_milliseconds() -> None:
         ("multiplier", 0.5),
         ("jitter", 1.5),
         ("retry_on", (BaseException,)),
+        ("retry_on", ValueError),
     ],
 )
 def test_a_wrong_policy_names_its_parameter(name: str, value: object) -> None:
