@@ -31,8 +31,11 @@ from asyncinfer_sqlite._transaction import Opener, Transaction
 
 R = TypeVar("R")
 _LOGGER = logging.getLogger("asyncinfer.sqlite")
-_INSERTS = 1_024
-"""New jobs in one batch; what is beyond waits for the next, endings and claims never do."""
+_INSERTS = 256
+"""New jobs in one batch; what is beyond waits for the next, endings and claims never do.
+
+Of 1,000 submitters a quarter is committed while the loop serves the others; all at once, thread and loop took turns.
+"""
 _INSERTED_BYTES = 16 * 1024 * 1024
 _GATHERING_PASSES = 2
 """Passes of the loop before a batch is closed: a claim issued beside an insert, or by its waiter, shares its commit."""
@@ -71,6 +74,7 @@ class Writer:
         self._task: asyncio.Task[None] | None = None
         self._timer: asyncio.TimerHandle | None = None
         self._is_closing = False
+        self._has_leftover = False
         self._files: tuple[int, int] | None = None
 
     def start(self, connection: aiosqlite.Connection, lock_name: str) -> None:
@@ -161,7 +165,8 @@ class Writer:
                     return
                 self._wake.clear()
                 await self._wake.wait()
-            for _ in range(_GATHERING_PASSES):
+            # What was left over is enough for a batch: its callers' next calls are made while it is in flight.
+            for _ in range(0 if self._has_leftover else _GATHERING_PASSES):
                 await asyncio.sleep(0)
             batch = self._take()
             if batch is not None:
@@ -174,6 +179,7 @@ class Writer:
 
     def _take(self) -> Batch | None:
         waiting, self._waiting = self._waiting, {}
+        self._has_leftover = False
         calls: dict[Kind, list[Call]] = {}
         for kind, entered in waiting.items():
             live = [call for call in entered if not call.future.done()]
@@ -184,6 +190,7 @@ class Writer:
             taken = _bounded(inserts)
             if taken < len(inserts):
                 calls["insert"], self._waiting["insert"] = inserts[:taken], inserts[taken:]
+                self._has_leftover = True
         return Batch(calls) if calls else None
 
     async def _commit(self, batch: Batch) -> None:
