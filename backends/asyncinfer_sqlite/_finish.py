@@ -162,6 +162,11 @@ def rescue(tx: Transaction, items: Sequence[RunningLease]) -> list[RescueAnswer]
 
 
 def _decide_rescue(row: MoveRow, endings: list[Ending], returns: list[Return]) -> RescueAnswer:
+    if type(row.attempt) is not int:
+        # A damaged fence: no worker can hold it, and no next attempt can be counted.
+        error = lifecycle.undecodable_error(f"its attempt is {row.attempt!r}", 0)
+        endings.append(Ending(row, "failed", error=error, how="rescued"))
+        return "failed"
     crashes = row.crashes + 1
     status = lifecycle.status_after_rescue(
         crashes=crashes, crash_budget=row.fixed.crash_budget, cancel_requested=row.cancel_requested_at is not None

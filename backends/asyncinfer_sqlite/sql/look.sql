@@ -37,8 +37,9 @@ SELECT EXISTS (SELECT 1 FROM jobs WHERE owner = ? AND id = ? AND status = 'prune
 SELECT model, queue FROM lines WHERE line = ?
 
 -- name: head
--- What the events and attempts of a job are derived from.
-SELECT n, status, revision, created_at, attempt, started_at, finished_at, error, worker, ending
+-- What the events and attempts of a job are derived from. A damaged number reads as 0: the job can still be looked at.
+SELECT n, status, CAST(revision AS INTEGER), created_at, CAST(attempt AS INTEGER), started_at, finished_at, error,
+    worker, ending
 FROM jobs WHERE owner = ? AND id = ? AND status <> 'pruned'
 
 -- name: attempts
