@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from abc import ABC, abstractmethod
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from typing import Protocol
 
 
@@ -85,6 +85,13 @@ class ClockGuard:
     def paused_for(self) -> int:
         """Return the milliseconds until the pause ends, 0 when there is none."""
         return max(0, round((self._paused_until - self._clock.monotonic()) * 1000))
+
+    def notices(self) -> Sequence[str]:
+        """Look at both clocks, and say that something is paused and for how long yet."""
+        if not self.is_paused():
+            return ()
+        seconds = self.paused_for() / 1000
+        return (f"the wall clock cannot be trusted yet: expiry, delays and pruning pause for {seconds:.0f} s",)
 
     def _pause(self) -> None:
         self._paused_until = self._clock.monotonic() + self.lease / 1000

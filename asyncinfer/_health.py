@@ -26,9 +26,11 @@ class Health(Struct, frozen=True, kw_only=True):
     """By executor: slots taken by code that goes on although its job has ended."""
     rescued: int
     """Attempts this manager has rescued since its start."""
+    notices: Sequence[str]
+    """What the store wants an operator to know; the manager is ready all the same."""
 
 
-async def health_of(engine: Engine, owner: str | None) -> Health:
+async def health_of(engine: Engine) -> Health:
     """Ask every part, the store too."""
     reasons = [
         f"service {name} failed and starts again: {engine.supervisor.failures[name]!r}"
@@ -40,7 +42,7 @@ async def health_of(engine: Engine, owner: str | None) -> Health:
     if engine.clock.monotonic() >= engine.heartbeat.held_until and engine.worker.attempts:
         reasons.append("the leases of running jobs could not be extended in time")
     try:
-        await engine.store.counts(owner, None)
+        await engine.store.workers()
     except StoreError as error:
         reasons.append(f"store: {error}")
     abandoned = {
@@ -55,4 +57,5 @@ async def health_of(engine: Engine, owner: str | None) -> Health:
         running=len(engine.worker.attempts),
         abandoned={name: count for name, count in abandoned.items() if count > 0},
         rescued=engine.rescuer.rescued,
+        notices=engine.store.notices(),
     )

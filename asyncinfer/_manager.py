@@ -125,7 +125,7 @@ class JobManager(ScopedManager):
 
     async def health(self) -> Health:
         """Tell whether this manager is live and ready, and if not, why."""
-        return await health_of(self._engine, self._sees)
+        return await health_of(self._engine)
 
     def models(self) -> Sequence[PublishedModel]:
         """Return the models of this manager and those that workers have published, by name."""

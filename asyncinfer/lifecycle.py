@@ -33,7 +33,9 @@ MOVES: tuple[Move, ...] = (
     Move("submit", (None,), ("queued",), "", "the submitter"),
     Move("claim", ("queued",), ("running",), "attempt", "a worker with room"),
     Move("succeed", ("running",), ("succeeded",), "", "the worker that holds the lease"),
-    Move("fail", ("running",), ("failed",), "failures", "the worker that holds the lease, or the rescuer at time_limit"),
+    Move(
+        "fail", ("running",), ("failed",), "failures", "the worker that holds the lease, or the rescuer at time_limit"
+    ),
     Move("retry", ("running",), ("queued", "canceled"), "failures", "the worker that holds the lease"),
     Move("give_back", ("running",), ("queued", "canceled"), "", "a draining worker"),
     Move("rescue", ("running",), ("queued", "failed", "canceled"), "crashes", "any manager, on proof of loss"),

@@ -288,6 +288,10 @@ class JobStore(ABC):
     async def __aexit__(self, *exc_info: object) -> None:
         await self.close()
 
+    def notices(self) -> Sequence[str]:
+        """Say what an operator should know now, such as a pause after a jump of the clock; for health."""
+        return ()
+
     # The life of a job
 
     @abstractmethod

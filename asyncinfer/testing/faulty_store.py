@@ -70,6 +70,9 @@ class FaultyStore(Faults, JobStore):
     async def close(self) -> None:
         await self.through("close", self._store.close)
 
+    def notices(self) -> Sequence[str]:
+        return self._store.notices()
+
     async def insert(self, jobs: Sequence[NewJob], limits: Limits) -> Sequence[Inserted]:
         return await self.through("insert", self._store.insert, jobs, limits)
 

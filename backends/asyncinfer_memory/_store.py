@@ -90,6 +90,9 @@ class MemoryStore(JobStore):
         if not self._openings:
             self._tables.feeds.end()
 
+    def notices(self) -> Sequence[str]:
+        return self._tables.guard.notices()
+
     @property
     def clock_guard(self) -> ClockGuard:
         """Says whether expiry, pruning and promotion pause because the clock has jumped."""

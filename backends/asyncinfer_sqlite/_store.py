@@ -124,6 +124,9 @@ class SQLiteStore(JobStore):
 
     # The life of a job
 
+    def notices(self) -> Sequence[str]:
+        return self.clock_guard.notices()
+
     async def insert(self, jobs: Sequence[NewJob], limits: Limits) -> Sequence[Inserted]:
         checked = [prepare(job, limits) for job in jobs]
         fit = [item for item in checked if isinstance(item, PreparedJob)]
