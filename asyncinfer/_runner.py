@@ -74,7 +74,7 @@ class ModelRunner:
         """Run an `async def` model in the current task, which should be the attempt's own."""
         if self._is_batch:
             return await self._batch(items).run_async()
-        if len(items) == 1:  # without the frame of a comprehension
+        if len(items) == 1:  # without a comprehension's own frame
             return [await self._run_one_async(items[0])]
         return [await self._run_one_async(item) for item in items]
 

@@ -69,7 +69,8 @@ class ScopedManager:
         else:
             submission = model.bind(*args, **kwargs)
         engine = self._core.engine
-        job = self._new_job(submission, engine.clock.now())
+        self._core.require(submission.model)
+        job = engine.factory.new_job(submission, self._owner, engine.clock.now())
         waiter = engine.waiters.submitted(job.owner, job.id)  # before the insert: a worker may win the race
         (answer,) = await engine.insert([job])
         if answer.kind == "full" and submission.options.get("wait_for_room"):

@@ -117,9 +117,10 @@ class Waiters:
         waiter = self._known(key)
         if waiter is not None:
             if waiter.ending is None:
-                self._give(waiter, ending)
+                waiter.ending = self._kept_part(waiter, ending)
             self.forget(waiter)
-        self._resolve(key, ending)
+        if key in self._awaited:
+            self._resolve(key, ending)
         if self._watched:
             self.changed(key)
 
@@ -256,14 +257,14 @@ class Waiters:
             if not awaited.futures:
                 del self._awaited[key]
 
-    def _give(self, waiter: Waiter, ending: Ending) -> None:
-        size = 0 if ending.result is None else len(ending.result)
-        if size > SMALL_RESULT_BYTES:
-            if self._kept.size + size > KEPT_RESULT_BYTES:
-                ending = Ending(ending.status, None, ending.error)
-            else:
-                waiter.share = _Share(self._kept, size)
-        waiter.ending = ending
+    def _kept_part(self, waiter: Waiter, ending: Ending) -> Ending:
+        """Return the ending, without its result where that would be too much to hold."""
+        if ending.result is None or (size := len(ending.result)) <= SMALL_RESULT_BYTES:
+            return ending
+        if self._kept.size + size > KEPT_RESULT_BYTES:
+            return Ending(ending.status, None, ending.error)
+        waiter.share = _Share(self._kept, size)
+        return ending
 
 
 class _Awaited(Struct, eq=False):

@@ -67,8 +67,10 @@ class _Claiming:
     def take(self) -> None:
         """Claim heads, one of each model in turn, until slots or heads run out."""
         turns = [_Turn(room, model) for room, model in _models(self._tables, self._request) if room.room > 0]
-        while turns:
+        while len(turns) > 1:
             turns = [turn for turn in turns if self._serve(turn)]
+        while turns and self._serve(turns[0]):
+            pass
 
     def answer(self) -> Claims:
         is_solo_waiting = bool(self._tables.solo_waiting) and self._is_solo_waiting()

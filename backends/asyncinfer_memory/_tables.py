@@ -61,7 +61,7 @@ class Tables:
         if shelf is None:
             shelf = self.shelves[new.owner] = Shelf()
         shelf.rows[new.id] = row
-        shelf.ids.add(new.id)
+        shelf.add_id(new.id)
         if new.key is not None:
             shelf.keys[new.key] = new.id
         if new.dedup is not None:
