@@ -1,11 +1,12 @@
 """What the fault tests publish becomes the table of the page."""
 
 import json
+import re
 
 import msgspec
 import pytest
 
-from tools.guarantee_figures import PAGE, page_with, read, table
+from tools.guarantee_figures import HOUSE, PAGE, page_with, read, table
 
 
 def line(test: str, size: str = "pr", **figures: object) -> str:
@@ -47,3 +48,10 @@ def test_the_page_has_its_block_of_figures() -> None:
     assert page_with(page_with(page, "first"), "second") == page_with(page, "second")
     with pytest.raises(ValueError, match="expected one block"):
         page_with("nothing", "the figures")
+
+
+def test_the_page_names_the_fault_tests_that_there_are() -> None:
+    named = {int(number) for number in re.findall(r"^\| F(\d+) \|", PAGE.read_text(), re.MULTILINE)}
+    there = {int(path.name[6:8]) for path in (HOUSE / "tests" / "faults").glob("test_f*.py")}
+
+    assert named == there
