@@ -11,6 +11,7 @@ from asyncinfer._events import Event, GapEvent, OutputEvent, ResetEvent, StatusE
 from asyncinfer._job import Job, JobError, JobKey, Status
 from asyncinfer._models import Model
 from asyncinfer._services.waiters import Waiter
+from asyncinfer._weight import HEAVY_BYTES
 from asyncinfer.errors import JobCanceled, JobExpired, JobFailed, StreamReset, UnknownJob
 from asyncinfer.lifecycle import TERMINAL
 
@@ -71,7 +72,9 @@ class JobHandle(Generic[R_co]):
             raise await self._unknown()
         if ending.status == "succeeded":
             data = ending.result if ending.result is not None else await self._stored_result()
-            return await self._decode(data)
+            if len(data) > HEAVY_BYTES:
+                return await asyncio.to_thread(self._decode, data)
+            return self._decode(data)
         if ending.status == "canceled":
             raise JobCanceled(self.id)
         raise JobFailed(self.id, ending.error or JobError(code="undecodable", message="its error cannot be read"))
@@ -169,7 +172,7 @@ class JobHandle(Generic[R_co]):
             raise JobExpired(f"job {self.id} succeeded, but its result has passed its retention")
         return record.result
 
-    async def _decode(self, data: bytes) -> R_co:
+    def _decode(self, data: bytes) -> R_co:
         if self._model is None:
             return cast("R_co", decode(data))
         return self._model.decode_result(data)
