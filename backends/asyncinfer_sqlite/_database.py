@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import sqlite3
 from collections.abc import AsyncIterator, Sequence
-from contextlib import AsyncExitStack
+from contextlib import AsyncExitStack, suppress
 from functools import partial
 from pathlib import Path
 
@@ -127,8 +127,11 @@ class Database:
         return int(connection.execute(_COUNTERS["newest_at"].text).fetchone()[0])
 
     def _leave(self, connection: sqlite3.Connection) -> bool:
-        is_needed = _workers.runs_anything(connection, self.lock.name)
-        connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
+        is_needed = True
+        # On a full disk the log stays beside the file, and whoever opens it next reads both.
+        with suppress(sqlite3.Error):
+            is_needed = _workers.runs_anything(connection, self.lock.name)
+            connection.execute("PRAGMA wal_checkpoint(TRUNCATE)").fetchall()
         return is_needed
 
     async def tidy(self) -> None:
