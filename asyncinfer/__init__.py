@@ -21,7 +21,7 @@ from asyncinfer._models import Model, Submission, model
 from asyncinfer._options import Batch, ModelOptions, SubmitOptions
 from asyncinfer._retry import RetryPolicy
 from asyncinfer._scoped import ScopedManager
-from asyncinfer.abc import Counts, JobFilter, JobPage, PublishedModel, WorkerInfo
+from asyncinfer.abc import CancelAnswer, Counts, EventPage, JobFilter, JobPage, PublishedModel, WorkerInfo
 from asyncinfer.errors import (
     AsyncinferError,
     CancelRequested,
@@ -31,7 +31,10 @@ from asyncinfer.errors import (
     JobExpired,
     JobFailed,
     QueueFull,
+    Refused,
     RetryLater,
+    StreamReset,
+    TooLarge,
     UnknownJob,
 )
 
@@ -39,9 +42,11 @@ __all__ = [
     "AsyncinferError",
     "Attempt",
     "Batch",
+    "CancelAnswer",
     "CancelRequested",
     "Counts",
     "Event",
+    "EventPage",
     "GapEvent",
     "Health",
     "IdempotencyConflict",
@@ -66,6 +71,7 @@ __all__ = [
     "PublishedModel",
     "QueueFull",
     "QueueLimits",
+    "Refused",
     "ResetEvent",
     "Retention",
     "RetryLater",
@@ -74,9 +80,11 @@ __all__ = [
     "SetupContext",
     "Status",
     "StatusEvent",
+    "StreamReset",
     "Submission",
     "SubmitOptions",
     "Subscription",
+    "TooLarge",
     "UnknownJob",
     "WorkerInfo",
     "current_batch",

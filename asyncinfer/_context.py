@@ -100,7 +100,10 @@ class JobContext:
         self._reporter.report(Progress(fraction=fraction, message=message, current=current, total=total))
 
     def emit(self, value: object) -> None:
-        """Add one value to the job's durable output stream. Raise TypeError when it cannot be encoded."""
+        """Add one value to the job's durable output stream.
+
+        Raise TypeError when it cannot be encoded, TooLarge above `Limits.result_bytes`.
+        """
         self._reporter.emit(encode(value))
 
     async def drain(self) -> None:

@@ -20,7 +20,7 @@ from asyncinfer._services.pool import Pool, PoolModel, Slots
 from asyncinfer.abc import Executor, JobStore, PublishedModel, SetupContext, WorkerInfo
 from asyncinfer.errors import InvalidModel, InvalidOption
 
-DEFAULT_SLOTS: Mapping[str, int] = {"loop": 100, "thread": 4, "process": 1}
+DEFAULT_SLOTS: Mapping[str, int] = {"loop": 100, "thread": 4}
 DRAIN_SECONDS = 25.0
 CANCEL_GRACE_SECONDS = 10.0
 CLOSE_SECONDS = 60.0
@@ -32,7 +32,7 @@ class JobManager(ScopedManager):
     `store` is a URL (`memory://`, `sqlite:///path`, …), then the manager opens and closes it, or a JobStore, which the
     caller closes. `models` are what this process runs; with `run_jobs=False` it only submits, and knows models that
     workers have published too. `executors` replaces executors by name. `concurrency` is how many jobs run at once:
-    an int for all together, or slots by executor (default: loop 100, thread 4, process 1). Seconds: `lease` (5 ms to a
+    an int for all together, or slots by executor (default: loop 100, thread 4). Seconds: `lease` (5 ms to a
     day; never a bound on run time), `cancel_grace` (how long a cancelled job may take to stop by itself), `drain_grace`
     (how long running jobs may take when the manager closes, before they are given back).
 

@@ -41,8 +41,6 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Called with the item at submit; only jobs with equal keys share a batch."""
     buckets: tuple[int, ...] = ()
     """Ascending upper bounds of cost: only jobs of one bucket share a batch, which saves padding."""
-    max_wait: float = 0.0
-    """Seconds that the oldest waiting job may wait for company, counted from its submit; not acted on yet."""
     on_error: Literal["bisect", "fail"] = "bisect"
     """When a batch raises: run its halves again until the bad item is alone, or fail all."""
 
@@ -52,7 +50,6 @@ class Batch(Struct, frozen=True, kw_only=True):
         _require("Batch", "cost", self.cost, _CALLABLE)
         _require("Batch", "key", self.key, _CALLABLE)
         _require("Batch", "buckets", self.buckets, _BUCKETS)
-        _require("Batch", "max_wait", self.max_wait, _seconds(0))
         _require("Batch", "on_error", self.on_error, _ON_ERROR)
         if (self.buckets or self.max_cost is not None) and self.cost is None:
             raise InvalidOption("Batch.cost: expected a callable, since max_cost and buckets need each item's cost")

@@ -14,7 +14,7 @@ from asyncinfer._clock import Clock
 from asyncinfer._limits import Limits
 from asyncinfer._services.attempt import MoveIds, RunningAttempt
 from asyncinfer.abc import JobStore, Record
-from asyncinfer.errors import StoreError
+from asyncinfer.errors import StoreError, TooLarge
 
 FLUSH_SECONDS = 0.05
 UNSENT_VALUES = 1_000
@@ -37,7 +37,6 @@ class Journal:
         self._changed = threading.Condition()
         self._armed: set[RunningAttempt] = set()
         self._wake = asyncio.Event()
-        self._flushed = asyncio.Condition()
         self._writing = asyncio.Lock()
         self._is_closed = False
         self._move_ids = MoveIds()
@@ -57,7 +56,9 @@ class Journal:
                 self._loop.call_soon_threadsafe(self._wake.set)
 
     def emit(self, attempt: RunningAttempt, data: bytes) -> None:
-        """Add an output value; in a worker thread wait while too many are unsent."""
+        """Add an output value; in a worker thread wait while too many are unsent. Raises TooLarge."""
+        if len(data) > self.limits.result_bytes:
+            raise TooLarge(f"output: {len(data)} bytes, the limit is {self.limits.result_bytes} (Limits.result_bytes)")
         is_worker_thread = threading.get_ident() != self._loop_thread
         with self._changed:
             if is_worker_thread:
@@ -71,8 +72,11 @@ class Journal:
 
     async def drain(self, attempt: RunningAttempt) -> None:
         """Return once everything `attempt` has emitted so far is stored, or the attempt has been stopped."""
-        async with self._flushed:
-            await self._flushed.wait_for(lambda: not self.has_unsent(attempt) or attempt.is_stopping or self._is_closed)
+        while self.has_unsent(attempt) and not attempt.is_stopping and not self._is_closed:
+            try:
+                await self.flush(None)
+            except StoreError:
+                await self._clock.sleep(RETRY_SECONDS)
 
     async def run(self) -> None:
         """Flush until the manager closes."""
@@ -92,8 +96,6 @@ class Journal:
             await self._write_unanswered()  # the very same records: the store knows a repeated one
             self._unanswered = self._take(attempts)
             await self._write_unanswered()
-        async with self._flushed:
-            self._flushed.notify_all()
 
     def has_unsent(self, attempt: RunningAttempt) -> bool:
         """Tell whether something that the attempt has said is not stored yet."""

@@ -106,7 +106,6 @@ def test_a_wrong_model_option_is_named(options: dict[str, Any], message: str) ->
         ({"max_cost": 10}, "Batch.cost: expected a callable"),
         ({"buckets": (2, 1), "cost": len}, "Batch.buckets: expected a tuple"),
         ({"buckets": (1, 2)}, "Batch.cost: expected a callable"),
-        ({"max_wait": -1}, "Batch.max_wait: expected a number of seconds"),
         ({"on_error": "split"}, "Batch.on_error: expected 'bisect' or 'fail'"),
         ({"key": "lang"}, "Batch.key: expected a callable"),
     ],

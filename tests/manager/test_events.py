@@ -10,6 +10,7 @@ import pytest
 from asyncinfer import (
     JobFailed,
     JobManager,
+    Limits,
     OutputEvent,
     ProgressEvent,
     ResetEvent,
@@ -152,3 +153,24 @@ async def test_a_thread_reports_and_emits_in_order(open_manager: OpenManager) ->
         await handle
         values = [event.value async for event in handle.events() if isinstance(event, OutputEvent)]
         assert values == list(range(5_000))
+
+
+async def test_an_output_over_the_limit_fails_the_model_and_names_both_numbers(open_manager: OpenManager) -> None:
+    @model
+    async def shouts() -> None:
+        current_job().emit("x" * 2_000)
+
+    async with open_manager(shouts, limits=Limits(result_bytes=1_000)) as manager:
+        with pytest.raises(JobFailed, match=r"output: 2003 bytes, the limit is 1000"):
+            await (await manager.submit(shouts))
+
+
+async def test_a_long_async_stream_is_stored_as_it_goes(open_manager: OpenManager) -> None:
+    @model
+    async def talks(count: int) -> AsyncIterator[int]:
+        for number in range(count):
+            yield number
+
+    async with open_manager(talks) as manager:
+        handle = await manager.submit(talks, 3_000)
+        assert [number async for number in handle.stream()] == list(range(3_000))

@@ -21,11 +21,11 @@ GROUPS = {
     "handles": ("JobHandle",),
     "contexts": ("current_job", "current_batch", "JobContext", "SetupContext"),
     "records": ("Job", "JobKey", "Status", "Attempt", "JobError", "Progress", "Subscription"),
-    "queries": ("JobFilter", "JobPage", "Counts", "PublishedModel", "WorkerInfo"),
+    "queries": ("JobFilter", "JobPage", "Counts", "PublishedModel", "WorkerInfo", "EventPage", "CancelAnswer"),
     "events": ("Event", "StatusEvent", "ProgressEvent", "OutputEvent", "ResetEvent", "GapEvent"),
     "errors": (
-        "AsyncinferError", "InvalidInput", "IdempotencyConflict", "QueueFull", "JobFailed", "JobCanceled", "JobExpired",
-        "UnknownJob", "RetryLater", "CancelRequested",
+        "AsyncinferError", "InvalidInput", "IdempotencyConflict", "TooLarge", "Refused", "QueueFull", "JobFailed",
+        "JobCanceled", "JobExpired", "StreamReset", "UnknownJob", "RetryLater", "CancelRequested",
     ),
 }  # fmt: skip
 """By the block that shows them; together everything that is public."""

@@ -254,7 +254,7 @@ def _shown(value: object, name: str) -> str:
 
 
 _SECONDS = {
-    "lease", "cancel_grace", "drain_grace", "result", "record", "tombstone", "initial_delay", "max_delay", "max_wait",
+    "lease", "cancel_grace", "drain_grace", "result", "record", "tombstone", "initial_delay", "max_delay",
     "call_timeout", "insert_timeout",
 }  # fmt: skip
 
