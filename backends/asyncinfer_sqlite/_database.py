@@ -81,8 +81,8 @@ class Database:
                 self.lock.acquire()
                 undo.callback(self.lock.release)
                 for reader in (self.reader, self.finder):
-                    await reader.open()
                     undo.push_async_callback(reader.close)
+                    await reader.open()
             except sqlite3.Error as error:
                 raise typed(error) from error
             undo.pop_all()
