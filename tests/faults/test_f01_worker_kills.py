@@ -31,7 +31,7 @@ pytestmark = pytest.mark.fault
 
 KILLS = {"pr": 100, "rel": 1_000}
 WORKERS = 2
-CLIENTS = 24
+CLIENTS = 64
 RECOVERY_SECONDS = 5.0
 SETTLE_SECONDS = 30.0
 KILLED_WHILE_OPENING = 0.1
