@@ -61,14 +61,14 @@ class Engine:
         clock = store.clock
         self.store = store
         self.clock = clock
-        self.limits = options.limits
+        self.limits: Limits = options.limits
         self.pools = pools
-        self.is_draining = False
-        self.worker_id = "wrk_" + secrets.token_hex(12)
+        self.is_draining: bool = False
+        self.worker_id: str = "wrk_" + secrets.token_hex(12)
         self.published: dict[str, PublishedModel] = {}
-        self.waiters = Waiters(store, clock, remembers=options.run_jobs)
-        self.supervisor = Supervisor()
-        self.factory = JobFactory(options.limits, options.retention)
+        self.waiters: Waiters = Waiters(store, clock, remembers=options.run_jobs)
+        self.supervisor: Supervisor = Supervisor()
+        self.factory: JobFactory = JobFactory(options.limits, options.retention)
         self._options = options
         self._models = tuple(models)
         self._is_prepared = asyncio.Event()
@@ -76,9 +76,9 @@ class Engine:
         self._room_line = asyncio.Lock()
         self._unclaimed: list[Waiter] = []
         self._drain_rate = DrainRate(clock.monotonic())
-        self.journal = Journal(store, clock, options.limits, lambda attempt: self.worker.stop(attempt, "lost"))
+        self.journal: Journal = Journal(store, clock, options.limits, lambda attempt: self.worker.stop(attempt, "lost"))
         self.journal.on_recorded = lambda attempt: self.waiters.changed(attempt.key)
-        self.finisher = Finisher(
+        self.finisher: Finisher = Finisher(
             store,
             clock,
             self.journal,
@@ -86,7 +86,7 @@ class Engine:
             on_ended=self.waiters.ended,
             on_requeued=self._requeued,
         )
-        self.worker = Worker(
+        self.worker: Worker = Worker(
             store,
             clock,
             self.journal,
@@ -99,10 +99,10 @@ class Engine:
             on_claimed=self._claimed,
             on_moved=self._moved,
         )
-        self.heartbeat = Heartbeat(
+        self.heartbeat: Heartbeat = Heartbeat(
             store, clock, self.worker, self.finisher, worker_id=self.worker_id, lease=options.lease
         )
-        self.rescuer = Rescuer(
+        self.rescuer: Rescuer = Rescuer(
             store,
             clock,
             lease=options.lease,
@@ -110,7 +110,7 @@ class Engine:
             renew_own=self.heartbeat.beat,
             on_moved=self._moved,
         )
-        self.pruner = Pruner(store, clock, tombstone=round(options.retention.tombstone * 1000))
+        self.pruner: Pruner = Pruner(store, clock, tombstone=round(options.retention.tombstone * 1000))
 
     async def start(self) -> None:
         """Start the executors, make this worker known, start the services; claims wait until `prepared`."""

@@ -37,7 +37,7 @@ class JobHandle(Generic[R_co]):
         self._engine = engine
         self._waiter = waiter
         self._model = model
-        self.is_existing = is_existing
+        self.is_existing: bool = is_existing
         """The submission was answered by a job that was there already (same key, id, or deduplicated)."""
 
     @property

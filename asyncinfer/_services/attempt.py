@@ -48,18 +48,18 @@ class RunningAttempt:
     call: Call
 
     def __init__(self, claim: Claim, pool: Pool, journal: Journal) -> None:
-        self.claim = claim
-        self.key = JobKey(claim.owner, claim.id)
-        self.pool = pool
-        self.journal = journal
-        self.is_concluded = False
-        self.renewals = 0
+        self.claim: Claim = claim
+        self.key: JobKey = JobKey(claim.owner, claim.id)
+        self.pool: Pool = pool
+        self.journal: Journal = journal
+        self.is_concluded: bool = False
+        self.renewals: int = 0
         self.stop_reason: StopReason | None = None
         self.timer: Timer | None = None
         self.unsent_progress: Progress | None = None
         self.unsent_output: list[bytes] | None = None
         self.unsent_checkpoint: bytes | None = None
-        self.context = JobContext(
+        self.context: JobContext = JobContext(
             self,
             claim.id,
             claim.owner,

@@ -58,7 +58,7 @@ class Finisher:
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
-        self.finished = 0
+        self.finished: int = 0
         """Jobs that ended here since the start: the drain rate of the queue is reckoned from it."""
 
     @property

@@ -33,7 +33,7 @@ class Heartbeat:
         self._due = asyncio.Event()
         self._early: Timer | None = None
         self._last_beat = clock.monotonic()
-        self.held_until = clock.monotonic() + lease / 1000
+        self.held_until: float = clock.monotonic() + lease / 1000
         """On the monotonic clock, reckoned from before the last answered call was sent."""
 
     @property

@@ -13,8 +13,8 @@ class Slots:
     __slots__ = ("limit", "taken")
 
     def __init__(self, limit: int | None) -> None:
-        self.limit = limit
-        self.taken = 0
+        self.limit: int | None = limit
+        self.taken: int = 0
 
     def room(self, wanted: int) -> int:
         return wanted if self.limit is None else max(0, min(wanted, self.limit - self.taken))

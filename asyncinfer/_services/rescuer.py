@@ -59,7 +59,7 @@ class Rescuer:
         self._move_ids = MoveIds()
         self._sightings: dict[JobKey, Sighting] = {}
         self._last_tick = clock.monotonic()
-        self.rescued = 0
+        self.rescued: int = 0
 
     async def run(self) -> None:
         """Look once a tick until the manager closes."""

@@ -280,7 +280,7 @@ class _Kept:
     __slots__ = ("size",)
 
     def __init__(self) -> None:
-        self.size = 0
+        self.size: int = 0
 
 
 class _Share:

@@ -56,7 +56,7 @@ class Stage:
         self.executor = executor
         self.gate = gate
         self.models = models
-        self.notes = Notes()
+        self.notes: Notes = Notes()
         self.freed_in: list[int] = []
         """The thread of each call of `on_free`."""
         self._freed = asyncio.Event()

@@ -133,7 +133,7 @@ class Prepared:
     """Answers how often its `setup` ran where it runs."""
 
     def __init__(self) -> None:
-        self.setups = 0
+        self.setups: int = 0
 
     def setup(self, context: SetupContext) -> None:
         self.setups += 1
@@ -144,7 +144,7 @@ class Prepared:
 
 class PreparedAsync:
     def __init__(self) -> None:
-        self.setups = 0
+        self.setups: int = 0
 
     def setup(self, context: SetupContext) -> None:
         self.setups += 1

@@ -25,7 +25,7 @@ class Gate:
 
     async def __aenter__(self) -> Gate:
         self._server = await asyncio.start_server(self._receive, "127.0.0.1", 0)
-        self.address = str(self._server.sockets[0].getsockname()[1])
+        self.address: str = str(self._server.sockets[0].getsockname()[1])
         return self
 
     async def __aexit__(
