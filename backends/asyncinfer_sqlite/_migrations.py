@@ -29,9 +29,14 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _check_identity(connection: sqlite3.Connection, path: str, newest: int) -> None:
-    identity = connection.execute("PRAGMA application_id").fetchone()[0]
-    version = _version(connection)
-    is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    # In one snapshot: between two of these reads another process may create the schema, and the file looks like nobody's.
+    connection.execute("BEGIN")
+    try:
+        identity = connection.execute("PRAGMA application_id").fetchone()[0]
+        version = _version(connection)
+        is_empty = connection.execute("SELECT count(*) FROM sqlite_schema").fetchone()[0] == 0
+    finally:
+        connection.execute("ROLLBACK")
     if identity != APPLICATION_ID and not (identity == 0 and version == 0 and is_empty):
         raise StoreUnusable(f"{path} is an SQLite database of another program: name another path")
     if version > newest:
