@@ -29,7 +29,7 @@ def migrate(connection: sqlite3.Connection, path: str) -> None:
 
 
 def _check_identity(connection: sqlite3.Connection, path: str, newest: int) -> None:
-    # In one snapshot: between two of these reads another process may create the schema, and the file looks like nobody's.
+    # In one snapshot: were the schema made between two of these reads, the file would look like another program's.
     connection.execute("BEGIN")
     try:
         identity = connection.execute("PRAGMA application_id").fetchone()[0]
