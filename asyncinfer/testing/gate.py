@@ -17,7 +17,7 @@ class Gate:
     """
 
     def __init__(self) -> None:
-        self.address = ""
+        self.address: str = ""
         """What the code hands to `wait_at` or `wait_at_async`."""
         self._inside: defaultdict[str, list[asyncio.StreamWriter]] = defaultdict(list)
         self._open: set[str] = set()
@@ -25,7 +25,7 @@ class Gate:
 
     async def __aenter__(self) -> Gate:
         self._server = await asyncio.start_server(self._receive, "127.0.0.1", 0)
-        self.address: str = str(self._server.sockets[0].getsockname()[1])
+        self.address = str(self._server.sockets[0].getsockname()[1])
         return self
 
     async def __aexit__(
