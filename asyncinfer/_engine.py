@@ -11,6 +11,7 @@ from collections.abc import Awaitable, Callable, Iterable, Sequence
 
 import msgspec
 
+from asyncinfer._clock import Clock
 from asyncinfer._job import JobKey, NewJob
 from asyncinfer._limits import Limits, Retention
 from asyncinfer._services.drain_rate import DrainRate
@@ -59,10 +60,10 @@ class Engine:
         models: Iterable[PublishedModel],
     ) -> None:
         clock = store.clock
-        self.store = store
-        self.clock = clock
+        self.store: JobStore = store
+        self.clock: Clock = clock
         self.limits: Limits = options.limits
-        self.pools = pools
+        self.pools: Sequence[Pool] = pools
         self.is_draining: bool = False
         self.worker_id: str = "wrk_" + secrets.token_hex(12)
         self.published: dict[str, PublishedModel] = {}
@@ -76,6 +77,11 @@ class Engine:
         self._room_line = asyncio.Lock()
         self._unclaimed: list[Waiter] = []
         self._drain_rate = DrainRate(clock.monotonic())
+        self._wire(jobs)
+
+    def _wire(self, jobs: Slots) -> None:
+        """Make the services and connect each to those it tells."""
+        store, clock, options, pools = self.store, self.clock, self._options, self.pools
         self.journal: Journal = Journal(store, clock, options.limits, lambda attempt: self.worker.stop(attempt, "lost"))
         self.journal.on_recorded = lambda attempt: self.waiters.changed(attempt.key)
         self.finisher: Finisher = Finisher(
@@ -154,11 +160,9 @@ class Engine:
 
     async def close(self, grace: float) -> None:
         """Drain, then stop every part; the heartbeat beats to the last. Never hangs on an absent store."""
-        try:
+        with contextlib.suppress(TimeoutError):  # the store is away: leases end by themselves, what ran is rescued
             async with asyncio.timeout(grace + CLOSE_SECONDS):
                 await self.drain(grace)
-        except TimeoutError:
-            pass  # the store is away: leases end by themselves and what ran is rescued
         self.journal.close()
         await self.worker.abandon_all()
         for pool in self.pools:

@@ -34,7 +34,7 @@ from asyncinfer.abc._outbox import (
     Owed,
     Settlement,
 )
-from asyncinfer.abc._store import (
+from asyncinfer.abc._records import (
     CancelAnswer,
     Claim,
     ClaimRequest,
@@ -47,7 +47,6 @@ from asyncinfer.abc._store import (
     InsertedKind,
     JobFilter,
     JobPage,
-    JobStore,
     Lease,
     ModelRoom,
     PublishedModel,
@@ -58,6 +57,7 @@ from asyncinfer.abc._store import (
     WorkerInfo,
     WriteAnswer,
 )
+from asyncinfer.abc._store import JobStore
 
 __all__ = [
     "JSON",
