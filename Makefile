@@ -13,7 +13,7 @@ NEWEST_PYTHON ?= $(shell for python in python3.13 python3 python; do for PYENV_V
 
 PYTEST := .venv/bin/python -m pytest
 
-.PHONY: demo test test-newest check bench faults docs clean strace
+.PHONY: demo test test-torch test-newest check bench faults docs clean strace
 .NOTPARALLEL:
 
 demo: .venv/installed-demo
@@ -21,7 +21,7 @@ demo: .venv/installed-demo
 
 test: .venv/installed-test strace
 	$(PYTEST)
-	@$(MAKE) --no-print-directory test-newest
+	@$(MAKE) --no-print-directory test-torch test-newest
 
 # --verifytypes asks the first python on PATH where the packages are, whatever the settings say.
 check: .venv/installed-dev
@@ -53,6 +53,14 @@ clean:
 .venv/bin/python:
 	@[ -n "$(PYTHON)" ] || { echo "No Python >= 3.11 was found: install one, or name it: make PYTHON=/path/to/python"; exit 1; }
 	$(PYTHON) -m venv .venv
+
+# The tests that need torch, in a step of their own: nobody else waits for it.
+test-torch: .venv/installed-test .venv/installed-torch-for-tests
+	$(PYTEST) tests/core/test_torch_codec.py
+
+.venv/installed-torch-for-tests: requirements/torch.txt | .venv/bin/python
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/torch.txt
+	@touch $@
 
 ifeq ($(NEWEST_PYTHON),)
 test-newest:

@@ -1,3 +1,4 @@
+import signal
 from typing import Literal, get_args
 
 import pytest
@@ -21,3 +22,10 @@ def pytest_addoption(parser: pytest.Parser) -> None:
 def size(request: pytest.FixtureRequest) -> Size:
     """Return the size a fault test runs at, "pr" or "rel"."""
     return "rel" if request.config.getoption("--size") == "rel" else "pr"
+
+
+@pytest.fixture(scope="session", autouse=True)
+def heed_interrupts() -> None:
+    """A shell that starts the tests in the background ignores SIGINT, and every child would inherit that."""
+    if signal.getsignal(signal.SIGINT) == signal.SIG_IGN:
+        signal.signal(signal.SIGINT, signal.default_int_handler)
