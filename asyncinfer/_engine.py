@@ -91,6 +91,7 @@ class Engine:
             worker_id=self.worker_id,
             on_ended=self.waiters.ended,
             on_requeued=self._requeued,
+            on_room=self._has_room,
         )
         self.worker: Worker = Worker(
             store,
@@ -241,6 +242,9 @@ class Engine:
     def _claimed(self, keys: Iterable[JobKey]) -> None:
         self.waiters.claimed(keys)
         self._room.set()
+
+    def _has_room(self) -> None:
+        self.worker.poke()
 
     def _requeued(self, key: JobKey) -> None:
         self.waiters.requeued(key)

@@ -20,8 +20,11 @@ from asyncinfer.errors import StoreError
 
 RETRY_SECONDS = (0.05, 0.1, 0.25, 0.5, 1.0)
 HELD_RESULT_BYTES = 64 * MIB
-"""Finished results that an unreachable store may leave in memory; later ones are dropped and run again."""
+"""Finished results that wait in memory to be written: above it nothing more is claimed, and while the store is away
+what still ends is dropped, to be rescued and run again."""
 BATCH = 1_000
+BATCH_BYTES = 16 * MIB
+"""Of results in one call: a commit should not outlast its deadline."""
 logger = logging.getLogger("asyncinfer.finisher")
 
 
@@ -42,6 +45,7 @@ class Finisher:
         worker_id: str,
         on_ended: Callable[[JobKey, Ending], None],
         on_requeued: Callable[[JobKey], None],
+        on_room: Callable[[], None],
     ) -> None:
         self._store = store
         self._clock = clock
@@ -49,12 +53,15 @@ class Finisher:
         self._worker_id = worker_id
         self._on_ended = on_ended
         self._on_requeued = on_requeued
+        self._on_room = on_room
         self._move_ids = MoveIds()
         self._random = random.Random()
         self._pending: list[Ended] = []
         self._crashed: list[RunningAttempt] = []
         self._given_back: list[RunningAttempt] = []
         self._held_bytes = 0
+        self._failures = 0
+        """Writes in a row that the store has not answered."""
         self._wake = asyncio.Event()
         self._drained = asyncio.Event()
         self._drained.set()
@@ -91,13 +98,18 @@ class Finisher:
             if not (self._pending or self._crashed or self._given_back):
                 self._drained.set()
 
+    @property
+    def is_full(self) -> bool:
+        """Results wait to be written as much as memory should hold: claim nothing more now."""
+        return self._held_bytes >= HELD_RESULT_BYTES
+
     async def wait_drained(self) -> None:
         """Return once everything handed over has been answered."""
         await self._drained.wait()
 
     def _hold(self, attempt: RunningAttempt, outcome: Outcome) -> None:
         size = len(outcome.result)
-        if self._held_bytes + size > HELD_RESULT_BYTES and self._held_bytes:
+        if self._failures and self._held_bytes + size > HELD_RESULT_BYTES:
             logger.error(
                 "job %s: its result is dropped, the store has been away too long; it will be rescued and run again",
                 attempt.claim.id,
@@ -113,19 +125,21 @@ class Finisher:
         self._pending.append(Ended(attempt, finish))
 
     async def _write_all(self) -> None:
-        failures = 0
         while self._pending or self._crashed or self._given_back:
+            was_full = self.is_full
             try:
                 await self._write_some()
-                failures = 0
+                self._failures = 0
+                if was_full and not self.is_full:
+                    self._on_room()
             except StoreError as error:
-                pause = RETRY_SECONDS[min(failures, len(RETRY_SECONDS) - 1)]
-                failures += 1
+                pause = RETRY_SECONDS[min(self._failures, len(RETRY_SECONDS) - 1)]
+                self._failures += 1
                 logger.warning("finish failed, trying again in %g s: %s", pause, error)
                 await self._clock.sleep(pause)
 
     async def _write_some(self) -> None:
-        batch = self._pending[:BATCH]
+        batch = self._next_batch()
         speaking = [ended.attempt for ended in batch if self._journal.has_unsent(ended.attempt)]
         if speaking:
             await self._journal.flush(speaking)  # what a job said comes before how it ended
@@ -138,6 +152,15 @@ class Finisher:
             await self._write_crashes()
         if self._given_back:
             await self._write_given_back()
+
+    def _next_batch(self) -> Sequence[Ended]:
+        """Return the oldest endings, as many as one call should carry: one at least."""
+        size = 0
+        for count, ended in enumerate(self._pending[:BATCH]):
+            size += len(ended.finish.result or b"")
+            if count and size > BATCH_BYTES:
+                return self._pending[:count]
+        return self._pending[:BATCH]
 
     def _settle(self, ended: Ended, answer: WriteAnswer) -> None:
         attempt, finish = ended.attempt, ended.finish

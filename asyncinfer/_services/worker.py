@@ -26,6 +26,9 @@ logger = logging.getLogger("asyncinfer.worker")
 class Conclusions(Protocol):
     """Where ended attempts go: the finisher."""
 
+    @property
+    def is_full(self) -> bool: ...
+
     def add(self, attempt: RunningAttempt, outcome: Outcome) -> None: ...
 
 
@@ -144,7 +147,7 @@ class Worker:
 
     def _requests(self) -> tuple[list[ClaimRequest], bool]:
         """Return what to claim, and whether a shared bound kept some model from asking for all it could run."""
-        if self._is_solo_waiting and self.attempts:
+        if self._finisher.is_full or (self._is_solo_waiting and self.attempts):
             return [], False
         requests: list[ClaimRequest] = []
         is_short = False
