@@ -107,7 +107,11 @@ FIXED = (
     Fixed("_services.journal", "UNSENT_VALUES", "emitted values that may wait before `emit` holds up its thread"),
     Fixed("_services.journal", "RETRY_SECONDS", "before reports that could not be stored are tried again"),
     Fixed("_services.finisher", "RETRY_SECONDS", "pauses between tries of a finish, the last one again and again"),
-    Fixed("_services.finisher", "HELD_RESULT_BYTES", "results that wait to be written, above which nothing more is claimed"),
+    Fixed(
+        "_services.finisher",
+        "HELD_RESULT_BYTES",
+        "results that wait to be written, above which nothing more is claimed",
+    ),
     Fixed("_services.finisher", "BATCH", "endings that are written at a time"),
     Fixed("_services.finisher", "BATCH_BYTES", "bytes of results that are written at a time"),
     Fixed("_services.supervisor", "RESTART_SECONDS", "before a service that failed is started again"),
