@@ -100,12 +100,13 @@ class Database:
         if self._closing is None and self._connection is not None:
             self._closing = asyncio.create_task(self._close(self._connection), name="asyncinfer-sqlite-closing")
             self._connection = None
-        if self._closing is None:
+        closing = self._closing  # it takes itself out when it is done
+        if closing is None:
             return
         try:
-            await asyncio.shield(self._closing)
+            await asyncio.shield(closing)
         except asyncio.CancelledError:
-            await asyncio.wait([self._closing])
+            await asyncio.wait([closing])
             raise
 
     async def _close(self, connection: aiosqlite.Connection) -> None:

@@ -1,5 +1,6 @@
 """Where an SQLite store can lie, what it sets there, and what it refuses."""
 
+import asyncio
 import os
 import sqlite3
 import stat
@@ -187,6 +188,19 @@ async def test_a_store_that_could_not_open_leaves_no_connection(path: Path, monk
 
     async with store:
         assert (await store.insert([new_job()], Limits()))[0].kind == "inserted"
+
+
+async def test_a_close_that_is_cancelled_as_the_closing_ends_is_just_cancelled(path: Path) -> None:
+    store = SQLiteStore(path)
+    await store.open()
+    close = asyncio.create_task(store.close())
+    await asyncio.sleep(0)
+    closing = store._database._closing
+    assert closing is not None
+    closing.add_done_callback(lambda _: close.cancel())
+
+    with pytest.raises(asyncio.CancelledError):
+        await close
 
 
 async def test_an_unknown_level_of_durability_is_refused(path: Path) -> None:
