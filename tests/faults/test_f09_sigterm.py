@@ -30,7 +30,7 @@ from tests.faults.harness.witnessed_store import opened
 pytestmark = pytest.mark.fault
 
 Situation = Literal["once", "twice", "burst"]
-"""One SIGTERM; a second one half a second later; one while the process and a client submit as fast as they can."""
+"""One SIGTERM; a second one half a second later; one while the process and a client go on submitting."""
 
 ROUNDS = {"pr": 5, "rel": 200}
 AT_ONCE = 5
@@ -38,6 +38,8 @@ SITUATIONS: Sequence[Situation] = ("once", "twice", "burst")
 GRACE = 5.0
 EXIT_SECONDS = 2.0
 SECOND_SIGNAL_SECONDS = 0.5
+BURST_PAUSE = 0.005
+"""Seconds between two submits of the client: as fast as it can, it would fill the queue before the grace is over."""
 CLAIM_SECONDS = 1.0
 """A claim that was under way when the signal came may still begin its job; nothing does so much later."""
 HOUSE = Path(__file__).parents[2]
@@ -195,9 +197,12 @@ async def scenario(folder: Path, situations: Sequence[Situation], make: Callable
     rounds: list[Seen] = []
     for start in range(0, len(situations), AT_ONCE):
         wave = situations[start : start + AT_ONCE]
-        rounds += await asyncio.gather(
-            *(Round(folder / f"round-{start + number}", situation, make).run() for number, situation in enumerate(wave))
-        )
+        async with asyncio.TaskGroup() as group:
+            running = [
+                group.create_task(Round(folder / f"round-{start + number}", situation, make).run())
+                for number, situation in enumerate(wave)
+            ]
+        rounds += [one.result() for one in running]
     return figures_of(rounds, time.monotonic() - began)
 
 
@@ -292,6 +297,7 @@ class Round:
     async def _burst(self, manager: JobManager, is_over: asyncio.Event) -> None:
         while self._situation == "burst" and not is_over.is_set():
             await self._submit(manager, self._models.quick)
+            await asyncio.sleep(BURST_PAUSE)
 
     async def _signal(self, process: Process) -> float:
         """Send SIGTERM, once or twice; return when the last one was sent."""
