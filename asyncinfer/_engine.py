@@ -65,6 +65,7 @@ class Engine:
         self.limits: Limits = options.limits
         self.pools: Sequence[Pool] = pools
         self.is_draining: bool = False
+        self.draining: asyncio.Event = asyncio.Event()
         self.worker_id: str = "wrk_" + secrets.token_hex(12)
         self.published: dict[str, PublishedModel] = {}
         self.waiters: Waiters = Waiters(store, clock, remembers=options.run_jobs)
@@ -77,6 +78,7 @@ class Engine:
         self._room_line = asyncio.Lock()
         self._unclaimed: list[Waiter] = []
         self._drain_rate = DrainRate(clock.monotonic())
+        self._model_rates: dict[str, DrainRate] = {}
         self._wire(jobs)
 
     def _wire(self, jobs: Slots) -> None:
@@ -149,6 +151,7 @@ class Engine:
     async def drain(self, grace: float) -> None:
         """Accept and claim nothing more; give what runs `grace` seconds, then give it back uncharged."""
         self.is_draining = True
+        self.draining.set()
         self.worker.is_claiming = False
         self.worker.poke()
         if not self._options.run_jobs:
@@ -211,6 +214,12 @@ class Engine:
         """Return seconds after which a refused submit may try again."""
         jobs, _ = self.limits.of_queue(queue)
         return self._drain_rate.retry_after(self.finisher.finished, self.clock.monotonic(), jobs)
+
+    def seconds_until(self, ahead: int, model: str) -> float | None:
+        """Return seconds after which a job with `ahead` others before it may start here; None when unknown."""
+        now, ended = self.clock.monotonic(), self.finisher.finished_of[model]
+        rate = self._model_rates.setdefault(model, DrainRate(now, ended)).per_second(ended, now)
+        return (ahead + 1) / rate if rate else None
 
     async def cancel(self, key: JobKey) -> CancelAnswer | None:
         """Cancel one job; a running one of this manager is told at once."""

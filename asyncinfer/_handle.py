@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import asyncio
+import contextlib
 from collections.abc import AsyncIterator, Generator
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
@@ -21,8 +22,6 @@ if TYPE_CHECKING:
 
 R_co = TypeVar("R_co", covariant=True)
 Y = TypeVar("Y")
-POLL_SECONDS = 1.0
-"""A stream whose hint was lost looks again after this."""
 PAGE = 200
 
 
@@ -93,6 +92,19 @@ class JobHandle(Generic[R_co]):
             raise await self._unknown()
         return found.status
 
+    async def wait(self, timeout: float | None = None, *, after: int | None = None) -> Job:
+        """Return the job's record once it has ended or, with `after`, once its revision is above that.
+
+        After `timeout` seconds it is returned as it stands. Raises UnknownJob or JobExpired.
+        """
+        with contextlib.suppress(TimeoutError):
+            async with asyncio.timeout(timeout):
+                if after is None:
+                    await self._engine.waiters.wait(self._waiter)
+                else:
+                    await self._wait_beyond(after)
+        return await self.job()
+
     async def cancel(self) -> CancelAnswer:
         """Cancel the job if it waits, ask it to stop if it runs; `terminal` if it has ended. Raises UnknownJob."""
         answer = await self._engine.cancel(self._waiter.key)
@@ -106,7 +118,8 @@ class JobHandle(Generic[R_co]):
         A `reset` opens every new attempt after the first; a `gap` says that output has left the bounded history.
         Raises UnknownJob.
         """
-        key, attempt = self._waiter.key, 0
+        key = self._waiter.key
+        attempt = await self._attempt_at(after)
         changed = asyncio.Event()
         unwatch = self._engine.waiters.watch(key, changed)
         try:
@@ -126,7 +139,7 @@ class JobHandle(Generic[R_co]):
                     if isinstance(event, StatusEvent) and event.status in TERMINAL:
                         return
                 if not page.has_more:
-                    await self._engine.wait_for(changed, POLL_SECONDS)
+                    await changed.wait()
         finally:
             unwatch()
 
@@ -150,6 +163,26 @@ class JobHandle(Generic[R_co]):
                 )
             elif isinstance(event, StatusEvent) and event.status in TERMINAL:
                 await cast("JobHandle[Any]", self)._raise_if_bad(event)
+
+    async def _wait_beyond(self, revision: int) -> None:
+        changed = asyncio.Event()
+        unwatch = self._engine.waiters.watch(self._waiter.key, changed)
+        try:
+            while True:
+                changed.clear()
+                (found,) = await self._engine.store.get([self._waiter.key], with_result=False)
+                if found is None or found.revision > revision:
+                    return
+                await changed.wait()
+        finally:
+            unwatch()
+
+    async def _attempt_at(self, event_id: int) -> int:
+        """Return the attempt of an event that a stream goes on behind, so that the next one is told as a reset."""
+        if event_id <= 0:
+            return 0
+        page = await self._engine.store.events(self._waiter.key, event_id - 1, 1)
+        return page.events[0].attempt if page.events and page.events[0].id == event_id else 0
 
     async def _raise_if_bad(self, event: StatusEvent) -> None:
         if event.status == "canceled":

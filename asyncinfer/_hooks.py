@@ -7,6 +7,7 @@ An array or tensor is one msgpack extension: two bytes of header length, the hea
 from __future__ import annotations
 
 import math
+import struct
 import sys
 from collections.abc import Callable
 from typing import Any, get_args, get_origin
@@ -20,6 +21,31 @@ TORCH_TENSOR = 2
 # Any, all over this file: numpy, torch and pydantic are optional, so their types cannot be named.
 Converter = Callable[[Any], Any]
 
+_MEMORY_FORMATS = {
+    "|b1": "?",
+    "|i1": "b",
+    "<i2": "h",
+    "<i4": "i",
+    "<i8": "q",
+    "<f4": "f",
+    "<f8": "d",
+    "|u1": "B",
+    "<u2": "H",
+    "<u4": "I",
+    "<u8": "Q",
+    "bool": "?",
+    "int8": "b",
+    "int16": "h",
+    "int32": "i",
+    "int64": "q",
+    "float32": "f",
+    "float64": "d",
+    "uint8": "B",
+    "uint16": "H",
+    "uint32": "I",
+    "uint64": "Q",
+}
+"""What Python's own memoryview reads of numpy's and torch's types."""
 _RAW_KINDS = "biufcmMSU"
 """numpy kinds whose bytes are their value; the others hold pointers (O) or lose their fields (V)."""
 _MAX_HEADER = 1024
@@ -61,6 +87,17 @@ def unpack_extension(code: int, data: memoryview) -> Any:
     if code == TORCH_TENSOR and (torch := _loaded("torch", "Tensor")) is not None:
         return _unpack_tensor(torch, data)
     return msgpack.Ext(code, bytes(data))
+
+
+def plain_array(data: memoryview) -> Any:
+    """Return an array or tensor of numbers as nested lists, without its package; an odd or empty one as its parts."""
+    name, shape, raw = _parts(data)
+    item = _MEMORY_FORMATS.get(name)
+    if item is None or 0 in shape:
+        return {"dtype": name, "shape": shape, "data": bytes(raw)}
+    _check_size(shape, struct.calcsize(item), len(raw))
+    cast: Any = raw.cast  # its type knows only formats that are written out
+    return cast(item, shape).tolist() if shape else cast(item)[0]
 
 
 def decode_hook(annotation: Any, value: Any) -> Any:

@@ -96,10 +96,18 @@ class JobManager(ScopedManager):
         if failures and error is None:
             raise ExceptionGroup("services of the manager failed while it ran (they were started again)", failures)
 
+    @property
+    def is_open(self) -> bool:
+        """It stands inside `async with`."""
+        return self._core.is_open
+
     def scoped(self, owner: str) -> ScopedManager:
-        """Return a manager that sees and submits only `owner`'s jobs; `owner` has 1 to 255 characters."""
-        if not isinstance(owner, str) or not 1 <= len(owner) <= 255:  # pyright: ignore[reportUnnecessaryIsInstance]
-            raise InvalidOption(f"owner: expected 1 to 255 characters, got {owner!r}")
+        """Return a manager that sees and submits only `owner`'s jobs; `owner` has 1 to 255 characters.
+
+        The empty string is the unnamed owner: what the manager itself submits, without everybody else's jobs.
+        """
+        if not isinstance(owner, str) or len(owner) > 255:  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidOption(f"owner: expected at most 255 characters, got {owner!r}")
         return ScopedManager(self._core, owner)
 
     async def pause(self, queue: str) -> None:
@@ -111,17 +119,14 @@ class JobManager(ScopedManager):
         await self._engine.store.resume(queue)
         self._engine.worker.poke()
 
-    async def purge(self, queue: str) -> Sequence[str]:
-        """Cancel every waiting job of the queue; return their ids."""
-        keys = await self._engine.store.purge(None, queue)
-        for key in keys:
-            self._engine.canceled(key, "canceled")
-        return [key.id for key in keys]
-
     async def drain(self, grace: float | None = None) -> None:
         """Accept and start nothing more; wait up to `grace` seconds for what runs, then give it back uncharged."""
         _require_seconds("grace", grace if grace is not None else 0, 0, 86_400)
         await self._engine.drain(self._drain_grace if grace is None else grace)
+
+    async def wait_draining(self) -> None:
+        """Return once the manager has begun to drain or close: whoever streams from it should end."""
+        await self._engine.draining.wait()
 
     async def health(self) -> Health:
         """Tell whether this manager is live and ready, and if not, why."""

@@ -42,6 +42,8 @@ class Submission(Struct, Generic[R_co], frozen=True, gc=False):
     content_type: str = MSGPACK
     batch_key: str = ""
     cost: int = 1
+    request: bytes = b""
+    """What else must be equal under one key or id; an adapter that takes whole requests puts their rest here."""
 
     def fingerprint(self) -> bytes:
         """Return a hash that is equal for equal inputs of one model, whatever door they came through."""

@@ -10,6 +10,7 @@ from asyncinfer._core import ManagerCore
 from asyncinfer._engine import Engine
 from asyncinfer._handle import JobHandle
 from asyncinfer._job import Attempt, Job, JobKey, NewJob
+from asyncinfer._limits import Limits
 from asyncinfer._models import Model, Submission
 from asyncinfer._services.waiters import Waiter
 from asyncinfer._weight import is_heavy
@@ -44,6 +45,11 @@ class ScopedManager:
     @property
     def owner(self) -> str:
         return self._owner
+
+    @property
+    def limits(self) -> Limits:
+        """What a submit may ask for."""
+        return self._engine.limits
 
     @property
     def _engine(self) -> Engine:
@@ -197,10 +203,25 @@ class ScopedManager:
         """
         return await self._engine.store.events(self._key(job_id), after, limit)
 
+    async def submission(self, job_id: str) -> NewJob:
+        """Return the job as it was submitted, with its input. Raises UnknownJob or JobExpired."""
+        (found,) = await self._engine.store.submissions([self._key(job_id)])
+        if found is None:
+            await self.get(job_id)  # says which of the two it is
+            raise UnknownJob(f"there is no job {job_id} for this owner")
+        return found
+
     async def position(self, job_id: str) -> int | None:
         """Return how many jobs of its model are ahead of it, a snapshot; None unless it waits and is ready."""
         (ahead,) = await self._engine.store.position([self._key(job_id)])
         return ahead
+
+    def eta(self, model: str, ahead: int) -> float | None:
+        """Return the seconds after which a job of the model with `ahead` others before it may start; None if unknown.
+
+        At the rate at which jobs of that model have ended in this manager during the last 10 to 20 s.
+        """
+        return self._engine.seconds_until(ahead, model)
 
     async def cancel(self, job_id: str) -> CancelAnswer:
         """Cancel a waiting job, ask a running one to stop; `terminal` if it has ended.
@@ -264,6 +285,14 @@ class ScopedManager:
         """Count jobs by queue and model."""
         return await self._engine.store.counts(self._sees, queue)
 
+    async def has_room(self, queue: str) -> bool:
+        """Tell whether a submit to the queue would be accepted now; a snapshot."""
+        engine = self._engine
+        jobs, size = engine.limits.of_queue(queue)
+        counts = await engine.store.counts(None, queue)
+        is_full = sum(one.queued for one in counts) >= jobs or sum(one.queued_bytes for one in counts) >= size
+        return not (engine.is_draining or is_full)
+
     async def cancel_all(self, matching: JobFilter) -> Sequence[str]:
         """Cancel or ask to stop every live job that matches; return their ids.
 
@@ -292,6 +321,13 @@ class ScopedManager:
         _require_filter(matching)
         answers = await self._engine.store.delete(owner=self._sees, matching=matching)
         return sum(answer == "deleted" for _, answer in answers)
+
+    async def purge(self, queue: str) -> Sequence[str]:
+        """Cancel every waiting job of the queue; return their ids."""
+        keys = await self._engine.store.purge(self._sees, queue)
+        for key in keys:
+            self._engine.canceled(key, "canceled")
+        return [key.id for key in keys]
 
     async def _retry(self, keys: Sequence[JobKey]) -> list[JobHandle[Any]]:
         engine = self._engine

@@ -8,7 +8,7 @@ from typing import Any, NamedTuple
 
 from msgspec.structs import replace
 
-from asyncinfer._codec import encode
+from asyncinfer._codec import encode, fingerprint
 from asyncinfer._definition import Definition
 from asyncinfer._job import JobIds, NewJob, Subscription
 from asyncinfer._limits import Limits, Retention
@@ -107,7 +107,7 @@ class JobFactory:
             id=job_id or self._new_id(now),
             input=submission.input,
             content_type=submission.content_type,
-            fingerprint=hashed,
+            fingerprint=fingerprint(hashed, submission.request) if hashed and submission.request else hashed,
             priority=options.get("priority", 5),
             not_before=_not_before(options, now),
             deadline=deadline,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 import logging
 import random
+from collections import Counter
 from collections.abc import Callable, Sequence
 
 from msgspec import Struct
@@ -67,6 +68,8 @@ class Finisher:
         self._drained.set()
         self.finished: int = 0
         """Jobs that ended here since the start: the drain rate of the queue is reckoned from it."""
+        self.finished_of: Counter[str] = Counter()
+        """The same by model."""
 
     @property
     def unwritten(self) -> Sequence[RunningAttempt]:
@@ -172,6 +175,7 @@ class Finisher:
             self._on_requeued(attempt.key)
         else:
             self.finished += 1
+            self.finished_of[attempt.claim.model] += 1
             self._on_ended(attempt.key, Ending(_STATUS[finish.outcome], finish.result, finish.error))
 
     async def _write_crashes(self) -> None:

@@ -6,6 +6,7 @@ import asyncio
 import logging
 from collections.abc import Callable, Iterable, Sequence
 
+import msgspec
 from msgspec import Struct
 
 from asyncinfer._clock import Clock
@@ -67,7 +68,7 @@ class Waiters:
         self._submitted: dict[str, Waiter] = {}
         self._submitted_earlier: dict[str, Waiter] = {}
         self._awaited: dict[tuple[str, str], _Awaited] = {}
-        self._watched: dict[JobKey, set[asyncio.Event]] = {}
+        self._watched: dict[JobKey, _Watched] = {}
         self._kept = _Kept()
         self._suspects: list[JobKey] = []
         self._hints = 0
@@ -126,8 +127,9 @@ class Waiters:
 
     def changed(self, key: JobKey) -> None:
         """Wake the event streams of this job."""
-        for event in self._watched.get(key, ()):
-            event.set()
+        watched = self._watched.get(key)
+        if watched is not None:
+            watched.wake()
 
     async def wait(self, waiter: Waiter) -> Ending | None:
         """Return the job's ending, or None when the store does not know the job."""
@@ -150,13 +152,13 @@ class Waiters:
             raise
 
     def watch(self, key: JobKey, event: asyncio.Event) -> Callable[[], None]:
-        """Set `event` at every change of the job until the returned function is called."""
-        self._watched.setdefault(key, set()).add(event)
+        """Set `event` at every change of the job, wherever it is made, until the returned function is called."""
+        watched = self._watched.setdefault(key, _Watched(key))
+        watched.events.add(event)
 
         def unwatch() -> None:
-            events = self._watched[key]
-            events.discard(event)
-            if not events:
+            watched.events.discard(event)
+            if not watched.events and self._watched.get(key) is watched:
                 del self._watched[key]
 
         return unwatch
@@ -183,8 +185,8 @@ class Waiters:
             self._hints += 1
             on_hint(keys)
             if keys is None:
-                self._wake_all_watchers()
                 await self._look_up(self._next_awaited())
+                await self._look_at(self._next_watched())
             else:
                 for key in keys:
                     self.changed(key)
@@ -193,12 +195,14 @@ class Waiters:
     async def poll(self) -> None:
         """Look up what somebody began to wait for, in one call, and all the rest now and then: a hint may be lost."""
         while True:
+            watched: Sequence[_Watched] = ()
             if not self._suspects and await self._timed_out():
-                self._wake_all_watchers()
+                watched = self._next_watched()
                 self._suspects.extend(self._next_awaited())
             suspects, self._suspects = self._suspects[:LOOK_UP], self._suspects[LOOK_UP:]
             try:
                 await self._look_up(suspects)
+                await self._look_at(watched)
             except StoreError as error:
                 logger.warning("could not look for endings: %s", error)
 
@@ -229,10 +233,24 @@ class Waiters:
             elif job.is_terminal:
                 self.ended(key, ending_of(job))
 
-    def _wake_all_watchers(self) -> None:
-        for events in self._watched.values():
-            for event in events:
-                event.set()
+    def _next_watched(self) -> Sequence[_Watched]:
+        """Take the next jobs whose event streams somebody follows, in turn."""
+        chosen = list(self._watched.values())[:LOOK_UP]
+        if len(self._watched) > LOOK_UP:
+            for watched in chosen:
+                self._watched[watched.key] = self._watched.pop(watched.key)
+        return chosen
+
+    async def _look_at(self, several: Sequence[_Watched]) -> None:
+        """Wake the event streams of those that have changed since the last look, or are gone; one call for all."""
+        if not several:
+            return
+        jobs = await self._store.get([watched.key for watched in several], with_result=False)
+        for watched, job in zip(several, jobs, strict=True):
+            revision = -1 if job is None else job.revision
+            if revision != watched.revision:
+                watched.revision = revision
+                watched.wake()
 
     def _known(self, key: JobKey) -> Waiter | None:
         owner, job_id = key
@@ -272,6 +290,19 @@ class _Awaited(Struct, eq=False):
 
     waiter: Waiter
     futures: list[asyncio.Future[Ending | None]]
+
+
+class _Watched(Struct, eq=False):
+    """A job whose events somebody follows."""
+
+    key: JobKey
+    revision: int = 0
+    """As the store last told it; -1: the job is gone."""
+    events: set[asyncio.Event] = msgspec.field(default_factory=set[asyncio.Event])
+
+    def wake(self) -> None:
+        for event in self.events:
+            event.set()
 
 
 class _Kept:

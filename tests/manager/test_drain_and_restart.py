@@ -182,8 +182,8 @@ async def test_the_job_context_tells_who_and_what(open_manager: OpenManager) -> 
         assert await handle == [handle.id, "ann", "introspects", 1]
 
 
-async def test_a_scoped_manager_needs_a_name(manager: JobManager) -> None:
+async def test_a_scoped_manager_needs_a_short_name(manager: JobManager) -> None:
     with pytest.raises(InvalidOption, match="owner"):
-        manager.scoped("")
+        manager.scoped("x" * 256)
     with pytest.raises(UnknownJob):
         await manager.scoped("x").get("job_nope")

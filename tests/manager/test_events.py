@@ -174,3 +174,75 @@ async def test_a_long_async_stream_is_stored_as_it_goes(open_manager: OpenManage
     async with open_manager(talks) as manager:
         handle = await manager.submit(talks, 3_000)
         assert [number async for number in handle.stream()] == list(range(3_000))
+
+
+async def test_a_wait_returns_the_record_once_the_job_has_ended(manager: JobManager) -> None:
+    job = await manager.submit(echo, "hi")
+
+    assert (await job.wait()).status == "succeeded"
+    assert (await job.wait(after=0)).status == "succeeded"
+
+
+async def test_a_wait_that_runs_out_returns_the_record_as_it_stands(open_manager: OpenManager) -> None:
+    gate = asyncio.Event()
+
+    @model
+    async def waits() -> None:
+        await gate.wait()
+
+    async with open_manager(waits) as manager:
+        job = await manager.submit(waits)
+        running = await job.wait(30, after=1)
+        still = await job.wait(0.01, after=running.revision)
+        gate.set()
+        await job
+
+    assert (running.status, still.status) == ("running", "running")
+
+
+async def test_a_stream_resumed_between_two_attempts_tells_of_the_reset(open_manager: OpenManager) -> None:
+    @model(retry=RetryPolicy(max_attempts=2, initial_delay=0))
+    async def fails_once() -> None:
+        if current_job().attempt == 1:
+            raise ValueError
+
+    async with open_manager(fails_once) as manager:
+        job = await manager.submit(fails_once)
+        await job
+        every = [event async for event in job.events()]
+        requeued = next(one for one in every if isinstance(one, StatusEvent) and one.error is not None)
+        resumed = [event async for event in job.events(requeued.id)]
+
+    assert isinstance(resumed[0], ResetEvent)
+    assert resumed[0].attempt == 2
+
+
+async def test_a_job_of_a_busy_model_gets_an_estimate(manager: JobManager) -> None:
+    for _ in range(3):
+        await (await manager.submit(echo, "hi"))
+
+    before = manager.eta("echo", 4)
+    await (await manager.submit(echo, "hi"))
+    after = manager.eta("echo", 4)
+
+    assert before is None  # nothing had been watched yet
+    assert after is not None
+    assert after > 0
+
+
+async def test_a_queue_says_whether_it_has_room(open_manager: OpenManager) -> None:
+    async with open_manager(echo, limits=Limits(queued_jobs=1), concurrency=1) as manager:
+        had_room = await manager.has_room("default")
+        await manager.pause("default")
+        await manager.submit(echo, "hi")
+
+        assert (had_room, await manager.has_room("default")) == (True, False)
+
+
+async def test_a_scoped_purge_leaves_the_jobs_of_others(manager: JobManager) -> None:
+    await manager.pause("default")
+    ann = await manager.scoped("ann").submit(echo, "hi")
+    bob = await manager.scoped("bob").submit(echo, "hi")
+
+    assert await manager.scoped("ann").purge("default") == [ann.id]
+    assert await bob.status() == "queued"

@@ -124,7 +124,6 @@ FIXED = (
     Fixed("_engine", "REGISTRY_SECONDS", "a submit-only manager reads the published models again"),
     Fixed("_engine", "CLOSE_SECONDS", "beyond the grace, for a closing manager's last writes"),
     Fixed("_manager", "CLOSE_SECONDS", "beyond `drain_grace`, until `__aexit__` gives up on its parts"),
-    Fixed("_handle", "POLL_SECONDS", "a followed event stream looks again"),
     Fixed("_handle", "PAGE", "events that a stream reads at a time"),
     Fixed("_scoped", "INSERT_CHUNK", "jobs of `submit_many` in one insert"),
     Fixed("_scoped", "FIND_PAGE", "jobs that `find_all` and `retry_all` read at a time"),
