@@ -11,6 +11,7 @@ from asyncinfer._codec import decode
 from asyncinfer._events import Event, GapEvent, OutputEvent, ResetEvent, StatusEvent
 from asyncinfer._job import Job, JobError, JobKey, Status
 from asyncinfer._models import Model
+from asyncinfer._offload import offload
 from asyncinfer._services.waiters import Waiter
 from asyncinfer._weight import HEAVY_BYTES
 from asyncinfer.errors import JobCanceled, JobExpired, JobFailed, StreamReset, UnknownJob
@@ -72,7 +73,7 @@ class JobHandle(Generic[R_co]):
         if ending.status == "succeeded":
             data = ending.result if ending.result is not None else await self._stored_result()
             if len(data) > HEAVY_BYTES:
-                return await asyncio.to_thread(self._decode, data)
+                return await offload(self._decode, data)
             return self._decode(data)
         if ending.status == "canceled":
             raise JobCanceled(self.id)

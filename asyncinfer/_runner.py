@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Callable, Iterator, Sequence
 from contextvars import copy_context
 from typing import Any
@@ -14,6 +13,7 @@ from asyncinfer._binding import Binding
 from asyncinfer._codec import UNREADABLE
 from asyncinfer._context import JobContext, SetupContext, set_current
 from asyncinfer._instance import Instance
+from asyncinfer._offload import offload
 from asyncinfer._outcomes import is_task_cancelled, outcome_of, unreadable
 from asyncinfer._result import ResultCodec, check_size, join_yields
 from asyncinfer._signature import Signature
@@ -97,7 +97,7 @@ class ModelRunner:
         context = item.context
         try:
             if len(item.input) > HEAVY_BYTES:
-                args, kwargs = await asyncio.to_thread(self._decode, item.input, item.content_type)
+                args, kwargs = await offload(self._decode, item.input, item.content_type)
             else:
                 args, kwargs = self._decode(item.input, item.content_type)
         except UNREADABLE as exc:
@@ -109,7 +109,7 @@ class ModelRunner:
             value = await (self._function or self._ready())(*args, **kwargs)
             if type(value) in _LIGHT or not is_heavy(value):
                 return Outcome("returned", self._encode(value, self._limit))
-            return Outcome("returned", await asyncio.to_thread(self._encode, value, self._limit))
+            return Outcome("returned", await offload(self._encode, value, self._limit))
         except GeneratorExit:
             raise
         except BaseException as exc:

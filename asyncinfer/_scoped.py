@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
@@ -12,6 +11,7 @@ from asyncinfer._handle import JobHandle
 from asyncinfer._job import Attempt, Job, JobKey, NewJob
 from asyncinfer._limits import Limits
 from asyncinfer._models import Model, Submission
+from asyncinfer._offload import offload
 from asyncinfer._services.waiters import Waiter
 from asyncinfer._weight import is_heavy
 from asyncinfer.abc import CancelAnswer, Counts, EventPage, Inserted, JobFilter, JobPage
@@ -71,7 +71,7 @@ class ScopedManager:
         """
         _require_model(model)
         if _is_heavy_input(args, kwargs):
-            submission = await asyncio.to_thread(model.bind, *args, **kwargs)
+            submission = await offload(model.bind, *args, **kwargs)
         else:
             submission = model.bind(*args, **kwargs)
         engine = self._core.engine
