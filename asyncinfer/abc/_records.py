@@ -99,10 +99,19 @@ class Claim(Struct, frozen=True, gc=False):
     metadata: bytes = b""
     ref: object = None
     """Opaque: handed back in every write of this attempt, so that a store may skip a look-up."""
+    not_before: int | None = None
+    """Of its latest wait in the queue, as in Job."""
 
     @property
     def job_key(self) -> JobKey:
         return JobKey(self.owner, self.id)
+
+    @property
+    def ready_at(self) -> int | None:
+        """When its wait in the queue began; None after a give back or a rescue, whose instants no store hands out."""
+        if self.not_before is not None:
+            return max(self.created_at, self.not_before)
+        return self.created_at if self.attempt == 1 else None
 
 
 class Claims(Struct, frozen=True):

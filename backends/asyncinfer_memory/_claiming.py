@@ -173,6 +173,8 @@ def _start(tables: Tables, row: Row, request: ClaimRequest, now: int, group: int
         row.created_at,
         now,
         new.metadata,
+        None,
+        row.not_before,
     )
 
 

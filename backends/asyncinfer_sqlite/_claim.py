@@ -167,6 +167,7 @@ def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, gr
         tx.now,
         fixed.metadata,
         ClaimRef(n, head.owner, head.line, head.is_subscribed, fixed.retention_result, fixed.retention_record),
+        head.not_before,
     )
 
 

@@ -130,6 +130,7 @@ def _checked(tx: Transaction, row: Row) -> Head | None:
             fixed_of(row[13]),
             row[14],
             bool(row[15]),
+            row[18] if type(row[18]) is int else None,
         )
     except ValueError as error:
         _condemn(tx, row, str(error))
@@ -172,7 +173,7 @@ def _number(value: object) -> int:
 _none = type(None)
 _COLUMN_TYPES: tuple[tuple[type, ...], ...] = (
     (int,), (str,), (str,), (int,), (float,), (int,), (int,), (int,), (int, _none), (int,), (str,), (int,), (int,),
-    (bytes,), (bytes, _none), (int,), (int,), (int, _none),
+    (bytes,), (bytes, _none), (int,), (int,), (int, _none), (int, float, str, bytes, _none),
 )  # fmt: skip
 _known_shapes: set[tuple[type, ...]] = set()
 

@@ -167,6 +167,7 @@ class _Inserting:
                         size,
                         job,
                         inline,
+                        not_before=job.not_before,
                     )
                 )
         else:

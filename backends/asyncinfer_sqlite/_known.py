@@ -40,6 +40,7 @@ class Head(Struct, frozen=True, gc=False):
     fixed: Fixed | NewJob
     input: bytes | None
     is_solo: bool = False
+    not_before: int | None = None
 
     @property
     def place(self) -> tuple[float, int]:

@@ -7,7 +7,7 @@ import asyncio
 import pytest
 
 from asyncinfer.abc import Backoff, JobStore, StatusEvent
-from asyncinfer.testing.builders import new_job, new_jobs, request, room, subscription
+from asyncinfer.testing.builders import lease_of, move_id, new_job, new_jobs, request, retry, room, subscription
 from asyncinfer.testing.fake_clock import FakeClock
 from asyncinfer.testing.steps import (
     accept,
@@ -15,6 +15,7 @@ from asyncinfer.testing.steps import (
     claim_one,
     crash,
     events_of,
+    finish_one,
     get_one,
     last_status_event,
     owed_now,
@@ -63,6 +64,20 @@ class ClaimTests(StoreCase):
         assert (claimed.attempt, claimed.failures, claimed.crashes, claimed.checkpoint) == (1, 0, 0, None)
         assert claimed.created_at == clock.now()
         assert not claimed.is_solo
+
+    async def test_a_claim_tells_when_the_wait_for_it_began(self, store: JobStore, clock: FakeClock) -> None:
+        began = clock.now()
+        await accept(store, new_job(not_before=began + 1_000))
+        await clock.advance(2)
+
+        first = await claim_one(store)
+        await finish_one(store, retry(first, not_before=clock.now() + 500))
+        await clock.advance(1)
+        second = await claim_one(store)
+        await store.give_back([lease_of(second)], move_id())
+        third = await claim_one(store)
+
+        assert (first.ready_at, second.ready_at, third.ready_at) == (began + 1_000, began + 2_500, None)
 
     @pytest.mark.parametrize("size", [0, 1, 2_047, 2_048, 2_049, 1 << 20])
     async def test_a_claim_hands_out_the_input_byte_for_byte(self, store: JobStore, size: int) -> None:

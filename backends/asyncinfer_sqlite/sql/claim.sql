@@ -37,7 +37,7 @@ SELECT json_group_array(n) FROM (
 -- name: heads
 -- What a claim needs of jobs.
 SELECT n, owner, id, line, tag, attempt, failures, crashes, expire_at, created_at, batch_key, is_subscribed, input_bytes,
-    fixed, input, place = 'solo', revision, started_at
+    fixed, input, place = 'solo', revision, started_at, not_before
 FROM jobs WHERE n IN (SELECT value FROM json_each(?))
 
 -- name: begin
