@@ -122,7 +122,11 @@ class Executor(ABC):
 
     @abstractmethod
     async def run(self, call: Call) -> Sequence[Outcome]:
-        """Run a call and return one outcome per item. A cancelled await detaches from the code, which may go on."""
+        """Run a call and return one outcome per item. A cancelled await detaches from the code, which may go on.
+
+        Where code runs in this process, it sees the context variables of the task that awaits this, such as a current
+        span; what it sets itself no other call sees.
+        """
 
     @abstractmethod
     def cancel(self, call: Call, *, hard: bool = False) -> None:

@@ -18,7 +18,7 @@ from asyncinfer.testing.gate import wait_at, wait_at_async
 POLL_SECONDS = 0.001
 """How often a `def` model looks whether it should stop."""
 
-_seen: ContextVar[int] = ContextVar("seen", default=0)
+calls_before: ContextVar[int] = ContextVar("calls_before", default=0)
 
 
 class Item(Struct):
@@ -91,8 +91,8 @@ def _error(kind: str) -> BaseException:
 
 def count_calls_in_context() -> int:
     """Return how many calls ran in this context before."""
-    seen = _seen.get()
-    _seen.set(seen + 1)
+    seen = calls_before.get()
+    calls_before.set(seen + 1)
     return seen
 
 

@@ -9,6 +9,7 @@ import pytest
 
 from asyncinfer.abc import Executor
 from asyncinfer.errors import SetupFailed
+from asyncinfer.testing import executor_models
 from asyncinfer.testing.executor_case import SECONDS, SLOTS, ExecutorCase, Stage, on_every_loop, result_of
 
 
@@ -70,6 +71,14 @@ class ExecutorSuite(ExecutorCase):
         seen = [await asyncio.create_task(stage.result(model)) for _ in range(2 * SLOTS)]
 
         assert seen == [0] * (2 * SLOTS)
+
+    @on_every_loop
+    async def test_code_in_this_process_sees_the_context_variables_of_its_caller(self, stage: Stage) -> None:
+        if stage.executor.capabilities.isolated or stage.executor.capabilities.remote:
+            pytest.skip("Capabilities.isolated or .remote: the code runs elsewhere")
+        executor_models.calls_before.set(7)
+
+        assert await stage.result(stage.models.count_calls_in_context) == 7
 
     @on_every_loop
     async def test_what_the_code_tells_arrives_in_order_and_before_its_outcome(self, stage: Stage) -> None:

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import ClassVar
 
@@ -47,12 +48,12 @@ class ThreadExecutor(Executor):
         await set_up(runner, context, self._started())
 
     async def run(self, call: Call) -> Sequence[Outcome]:
-        """Run a call in a thread; while every thread is busy it waits its turn.
+        """Run a call in a thread, in a copy of the context of this task; while every thread is busy it waits its turn.
 
         Raises RuntimeError before `start` and after `close`.
         """
         threads = self._started()
-        work = threads.submit(partial(call.runner.run, call.items))
+        work = threads.submit(partial(copy_context().run, call.runner.run, call.items))
         self._works[call] = work
         try:
             await work.future
