@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import asyncio
 import contextlib
-from collections.abc import AsyncIterator, Generator
+from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from asyncinfer._codec import decode
@@ -113,12 +113,19 @@ class JobHandle(Generic[R_co]):
             raise await self._unknown()
         return answer
 
-    async def events(self, after: int = 0) -> AsyncIterator[Event]:
+    async def events(self, after: int = 0) -> AsyncGenerator[Event]:
         """Yield the job's events behind id `after`, as they happen, until it has ended.
 
         A `reset` opens every new attempt after the first; a `gap` says that output has left the bounded history.
         Raises UnknownJob.
         """
+        async with contextlib.aclosing(self.event_batches(after)) as batches:
+            async for batch in batches:
+                for event in batch:
+                    yield event
+
+    async def event_batches(self, after: int = 0) -> AsyncGenerator[Sequence[Event]]:
+        """Yield the same events in lists: all that are there, each time there are some."""
         key = self._waiter.key
         attempt = await self._attempt_at(after)
         changed = asyncio.Event()
@@ -129,15 +136,18 @@ class JobHandle(Generic[R_co]):
                 page = await self._engine.store.events(key, after, PAGE)
                 if not page.events and await self._is_over(after):
                     return
+                batch: list[Event] = []
                 if page.has_gap and page.events:
-                    yield GapEvent(after, page.events[0].attempt, page.events[0].at)
+                    batch.append(GapEvent(after, page.events[0].attempt, page.events[0].at))
                 for event in page.events:
                     if attempt and event.attempt > attempt:
-                        yield ResetEvent(after, event.attempt, event.at)
+                        batch.append(ResetEvent(after, event.attempt, event.at))
                     attempt = max(attempt, event.attempt)
                     after = event.id
-                    yield event
-                    if isinstance(event, StatusEvent) and event.status in TERMINAL:
+                    batch.append(event)
+                if batch:
+                    yield batch
+                    if isinstance(last := batch[-1], StatusEvent) and last.status in TERMINAL:
                         return
                 if not page.has_more:
                     await changed.wait()

@@ -55,7 +55,7 @@ class Submit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """The body of a submit. What is not given is as the model and the manager have it."""
 
     model: Name
-    input: Raw = Raw(b"{}")
+    input: Raw = msgspec.field(default_factory=lambda: Raw(b"{}"))
     """An object of the model's parameters by name."""
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     """Lower comes first."""
@@ -356,7 +356,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     title: str
     status: int
     detail: str = ""
-    errors: list[FieldError] = msgspec.field(default_factory=list[FieldError])
+    errors: list[FieldError] = []
     job_id: str | None = None
     """The job that it is about."""
     code: ErrorCode | None = None

@@ -1,0 +1,158 @@
+"""create_app: the contract as one ASGI application."""
+
+from __future__ import annotations
+
+import logging
+import re
+from collections.abc import AsyncGenerator, Mapping
+from contextlib import asynccontextmanager
+from urllib.parse import urlsplit
+
+import msgspec
+from starlette.applications import Starlette
+from starlette.requests import Request
+from starlette.responses import Response
+from starlette.routing import BaseRoute, Route
+from starlette.types import Receive, Scope, Send
+
+from asyncinfer import JobManager
+from asyncinfer.adapters.http._access import Authenticate, Authorize, Principal
+from asyncinfer.adapters.http._bounds import Bounds
+from asyncinfer.adapters.http._call import Answer, Call, ClientGone, Responds, Service, problem_answer
+from asyncinfer.adapters.http._operations import OPERATIONS, Method, Operation
+from asyncinfer.adapters.http._problems import ProblemRaised, problem, problem_of
+from asyncinfer.adapters.http._rate_limit import RateLimit, RateLimiter
+from asyncinfer.errors import AsyncinferError, InvalidOption
+
+logger = logging.getLogger("asyncinfer.http")
+
+
+def create_app(
+    manager: JobManager,
+    *,
+    public_base_url: str,
+    authenticate: Authenticate | None = None,
+    authorize: Authorize | None = None,
+    allow_anonymous: bool = False,
+    rate_limit: RateLimit | None = None,
+    bounds: Bounds | None = None,
+    debug: bool = False,
+) -> Starlette:
+    """Return the HTTP contract over `manager`, to be run by itself or mounted under any prefix.
+
+    `public_base_url` is where clients find it, the prefix included: links are made from it, never from a request's
+    Host. Run by itself, its lifespan opens and closes the manager; mounted, the outer lifespan has to. `authenticate`
+    says who asks; without it `allow_anonymous=True` has to be written out, and everybody is the unnamed owner.
+    `authorize` may forbid an action. `rate_limit` bounds each principal's requests. `debug` shows tracebacks of models
+    to their callers. Raises InvalidOption.
+    """
+    if authenticate is None and not allow_anonymous:
+        raise InvalidOption("authenticate: expected who asks, or allow_anonymous=True written out")
+    if authenticate is not None and allow_anonymous:
+        raise InvalidOption("allow_anonymous: expected False beside authenticate")
+    service = Service(
+        manager,
+        base_url=_checked_url(public_base_url),
+        authenticate=authenticate,
+        authorize=authorize,
+        limiter=None if rate_limit is None else RateLimiter(rate_limit),
+        bounds=bounds or Bounds(),
+        debug=debug,
+    )
+
+    @asynccontextmanager
+    async def lifespan(app: Starlette) -> AsyncGenerator[None]:
+        if manager.is_open:
+            yield
+            return
+        async with manager:
+            yield
+
+    return Starlette(
+        routes=_routes(service),
+        lifespan=lifespan,
+        exception_handlers={404: _nothing_here},
+    )
+
+
+def _routes(service: Service) -> list[BaseRoute]:
+    return [Route(path, endpoint=Resource(service, methods)) for path, methods in OPERATIONS.items()]
+
+
+class Resource:
+    """One path: dispatches to the operation of the method, and turns every error into a problem."""
+
+    def __init__(self, service: Service, operations: Mapping[Method, Operation]) -> None:
+        self._service = service
+        self._operations: dict[str, Operation] = {method: operations[method] for method in operations}
+        if "GET" in operations:
+            self._operations["HEAD"] = operations["GET"]
+        self._allow = ", ".join([*self._operations, "OPTIONS"]).encode()
+
+    async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
+        is_head = scope["method"] == "HEAD"
+        call = Call(self._service, scope, receive, dict(scope["headers"]))
+        try:
+            responds = await self._answer(call)
+            if isinstance(responds, Answer) and call.rate_headers:
+                responds = Answer(responds.status, responds.body, [*responds.headers, *call.rate_headers])
+        except ProblemRaised as raised:
+            responds = problem_answer(raised.document, raised.headers)
+        except ClientGone:
+            return
+        except AsyncinferError as error:
+            known = problem_of(error)
+            responds = problem_answer(known.document, known.headers)
+        except Exception:
+            logger.exception("a request to %s failed", scope["route"].path if "route" in scope else "a route")
+            failed = problem("internal-error")
+            responds = problem_answer(failed.document, failed.headers)
+        await responds.send(send, is_head=is_head)
+
+    async def _answer(self, call: Call) -> Responds:
+        service = self._service
+        service.bounds.check_headers(call.scope["headers"])
+        operation = self._operations.get(call.scope["method"])
+        if operation is None:
+            if call.scope["method"] == "OPTIONS":
+                return Answer(204, b"", [(b"allow", self._allow)])
+            raise problem("method-not-allowed", headers=[(b"allow", self._allow)])
+        if not operation.is_public:
+            if not service.manager.is_open:
+                raise problem("draining", "the manager is not open", retry_after=1)
+            await _identify(call)
+        return await operation.handler(call)
+
+
+async def _identify(call: Call) -> None:
+    """Find out who asks and give the call their jobs. Raise a Problem."""
+    service = call.service
+    if service.authenticate is None:
+        call.owned = service.manager.scoped("")
+    else:
+        principal = await service.authenticate(Request(call.scope))
+        if principal is None:
+            raise problem("unauthorized", headers=[(b"www-authenticate", b"Bearer")])
+        if not isinstance(principal, Principal):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+            raise TypeError(f"authenticate: expected a Principal or None, got {type(principal).__name__}")
+        call.principal = principal
+        call.owned = service.manager.scoped(principal.owner)
+    if service.limiter is not None:
+        call.rate_headers = service.limiter.take(call.owned.owner)
+
+
+async def _nothing_here(request: Request, error: Exception) -> Response:
+    nothing = problem("not-found").document
+    return Response(msgspec.json.encode(nothing), nothing.status, media_type="application/problem+json")
+
+
+def _checked_url(url: str) -> str:
+    """Return the URL without a slash at its end. Raise InvalidOption."""
+    parts = urlsplit(url)
+    is_plain = re.fullmatch(r"[!-~]+", url) is not None and not (parts.query or parts.fragment or "@" in parts.netloc)
+    if parts.scheme not in ("http", "https") or not parts.hostname or not is_plain:
+        raise InvalidOption(
+            "public_base_url: expected an http or https URL without query, fragment and user, as"
+            " 'https://api.example.com/inference'"
+        )
+    return url.rstrip("/")

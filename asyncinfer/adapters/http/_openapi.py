@@ -1,0 +1,141 @@
+"""The OpenAPI 3.1 document, made from the table of operations and the types that parse and write the wire."""
+
+from __future__ import annotations
+
+from collections.abc import Iterable
+from functools import lru_cache
+from typing import TYPE_CHECKING, Any
+
+import msgspec
+
+from asyncinfer import wire
+from asyncinfer.adapters.http._problems import status_of
+
+if TYPE_CHECKING:
+    from asyncinfer.adapters.http._operations import Gives, Json, Operation, Parameter
+
+_EVERYWHERE: tuple[wire.ProblemSlug, ...] = ("headers-too-large", "draining", "store-unavailable")
+_NAMED: tuple[wire.ProblemSlug, ...] = ("unauthorized", "forbidden", "rate-limited")
+_HEADERS = {
+    "Location": "The job's URL.",
+    "Operation-Location": "The job's URL, under the name that pollers look for.",
+    "ETag": "The job's revision, for If-None-Match.",
+    "Retry-After": "Seconds after which to look again.",
+    "Link": "The next and the previous page (RFC 8288).",
+}
+_JOB_LINKS = {
+    "getJob": "id",
+    "getResult": "id",
+    "getEvents": "id",
+    "cancelJob": "id",
+    "deleteJob": "id",
+    "retryJob": "id",
+}
+
+
+@lru_cache(maxsize=8)
+def openapi_of(base_url: str) -> bytes:
+    """Return the document as JSON."""
+    from importlib.metadata import version
+
+    from asyncinfer.adapters.http._operations import OPERATIONS
+
+    operations = [operation for methods in OPERATIONS.values() for operation in methods.values()]
+    types = list(dict.fromkeys([*_types_of(operations), wire.Problem]))
+    schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
+    schema_of = dict(zip(types, schemas, strict=True))
+    paths = {
+        path: {method.lower(): _operation(operation, schema_of) for method, operation in methods.items()}
+        for path, methods in OPERATIONS.items()
+    }
+    return msgspec.json.encode(
+        {
+            "openapi": "3.1.0",
+            "info": {
+                "title": "asyncinfer",
+                "version": version("asyncinfer"),
+                "description": "Durable background inference jobs: submit, poll, wait, stream, cancel.",
+                "license": {"name": "Apache-2.0", "identifier": "Apache-2.0"},
+            },
+            "servers": [{"url": base_url}],
+            "paths": paths,
+            "components": {
+                "schemas": _with_objects(components),
+                "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
+            },
+        }
+    )
+
+
+def _types_of(operations: Iterable[Operation]) -> Iterable[Any]:
+    for operation in operations:
+        if operation.takes is not None:
+            yield operation.takes
+        for gives in operation.gives.values():
+            if gives.body is not None and gives.body is not Any:
+                yield gives.body
+
+
+def _operation(operation: Operation, schema_of: dict[Any, Json]) -> Json:
+    told: Json = {
+        "operationId": operation.id,
+        "summary": operation.says,
+        "parameters": [_parameter(one) for one in operation.parameters],
+        "responses": {str(status): _success(gives, schema_of, status) for status, gives in operation.gives.items()}
+        | _problems(operation, schema_of),
+        "security": [] if operation.is_public else [{"bearer": []}],
+    }
+    if operation.takes is not None:
+        content = {"application/json": {"schema": schema_of[operation.takes]}}
+        told["requestBody"] = {"required": True, "content": content}
+    return told
+
+
+def _parameter(one: Parameter) -> Json:
+    told: Json = {
+        "name": one.name,
+        "in": one.place,
+        "required": one.place == "path",
+        "description": one.says,
+        "schema": one.schema,
+    }
+    return told if one.example is None else told | {"example": one.example}
+
+
+def _success(gives: Gives, schema_of: dict[Any, Json], status: int) -> Json:
+    told: Json = {"description": gives.says}
+    if gives.headers:
+        told["headers"] = {
+            name: {"description": _HEADERS[name], "schema": {"type": "string"}} for name in gives.headers
+        }
+    if gives.body is not None:
+        schema = {} if gives.body is Any else schema_of[gives.body]
+        told["content"] = {
+            kind: {"schema": schema if kind == "application/json" else {}} for kind in gives.media_type.split(", ")
+        }
+    if gives.body is wire.Job and status in (200, 202):
+        told["links"] = {
+            name: {"operationId": name, "parameters": {parameter: "$response.body#/id"}}
+            for name, parameter in _JOB_LINKS.items()
+        }
+    return told
+
+
+def _problems(operation: Operation, schema_of: dict[Any, Json]) -> Json:
+    slugs = (*operation.problems, *_EVERYWHERE, *(() if operation.is_public else _NAMED))
+    by_status: dict[int, list[str]] = {}
+    for slug in slugs:
+        by_status.setdefault(status_of(slug), []).append(slug)
+    content = {"application/problem+json": {"schema": schema_of[wire.Problem]}}
+    return {
+        str(status): {"description": ", ".join(names), "content": content}
+        for status, names in sorted(by_status.items())
+        if status not in operation.gives
+    }
+
+
+def _with_objects(components: dict[str, Json]) -> dict[str, Json]:
+    """Say that a submit's input is an object: its type on the wire is bytes that another decoder reads."""
+    submit = components["Submit"]
+    submit["properties"]["input"] = {"type": "object", "default": {}, "description": "By the model's parameter names."}
+    return components

@@ -1,0 +1,147 @@
+"""Submit a job: `POST /v1/jobs`, and `PUT /v1/jobs/{id}` with an id of the client's choice."""
+
+from __future__ import annotations
+
+import asyncio
+from typing import Any
+
+import msgspec
+from msgspec import UNSET, Raw
+from msgspec.structs import replace
+
+from asyncinfer import JobHandle, Retention, RetryPolicy, Submission, SubmitOptions, wire
+from asyncinfer._codec import UNREADABLE, canonical_encoder, misfit
+from asyncinfer._weight import HEAVY_BYTES
+from asyncinfer.adapters.http._call import Answer, Call
+from asyncinfer.adapters.http._headers import idempotency_key, preference, traceparent
+from asyncinfer.adapters.http._look import job_answer
+from asyncinfer.adapters.http._paths import ID
+from asyncinfer.adapters.http._problems import invalid, pointer_of
+
+_decoder = msgspec.json.Decoder(wire.Submit)
+_EMPTY = Raw(b"{}")
+
+
+async def submit(call: Call) -> Answer:
+    """Store a job and answer with it, at once or (`Prefer: wait=N`) when it has ended within N seconds."""
+    await call.may("submit")
+    return await _submit(call, None)
+
+
+async def put(call: Call) -> Answer:
+    """The same with an id of the client's choice, which makes it idempotent for the whole retention."""
+    job_id = call.path["id"]
+    if ID.fullmatch(job_id) is None:
+        raise invalid("id", "expected 1 to 64 of A-Z a-z 0-9 _ -")
+    await call.may("submit")
+    return await _submit(call, job_id)
+
+
+async def _submit(call: Call, job_id: str | None) -> Answer:
+    call.query()
+    key = idempotency_key(call.headers)
+    asked = _decode(await call.json_body())
+    if asked.webhook is not None:
+        raise invalid("/webhook", "this server sends no webhooks")
+    submission = await _bind(call, asked, key, job_id)
+    (handle,) = await call.owned.submit_many([submission])
+    preferred = preference(call.headers, call.service.bounds.wait_seconds)
+    if preferred.wait:
+        await call.while_connected(handle.wait(preferred.wait))
+    return await _accepted(call, handle, key, job_id, preferred.applied)
+
+
+async def _accepted(call: Call, handle: JobHandle[Any], key: str | None, job_id: str | None, applied: bytes) -> Answer:
+    job = await handle.job()
+    is_replay = handle.is_existing and (job_id is not None or (key is not None and job.key == key))
+    headers = [(b"vary", b"Prefer"), *call.rate_headers]
+    if applied:
+        headers.append((b"preference-applied", applied))
+    if is_replay:
+        headers.append((b"idempotent-replayed", b"true"))
+    return await job_answer(
+        call,
+        job,
+        200 if job.is_terminal else 202,
+        headers,
+        is_new=True,
+        is_deduplicated=handle.is_existing and not is_replay,
+    )
+
+
+def _decode(data: bytes) -> wire.Submit:
+    try:
+        return _decoder.decode(data)
+    except UNREADABLE as error:
+        path, message = misfit(error, "body")
+        raise invalid(pointer_of(path.removeprefix("body")), message) from None
+
+
+async def _bind(call: Call, asked: wire.Submit, key: str | None, job_id: str | None) -> Submission[Any]:
+    """Return the submission of a request. Raises InvalidInput, InvalidOption or UnknownModel."""
+    model = call.owned.model(asked.model).options(**_options(call, asked, key, job_id))
+    if len(memoryview(asked.input)) > HEAVY_BYTES:
+        submission = await asyncio.to_thread(model.bind_json, bytes(asked.input))
+    else:
+        submission = model.bind_json(bytes(asked.input))
+    if key is None and job_id is None:
+        return submission
+    return replace(submission, request=_rest_of(asked))
+
+
+def _options(call: Call, asked: wire.Submit, key: str | None, job_id: str | None) -> SubmitOptions:
+    options: SubmitOptions = {}
+    if asked.priority != 5:
+        options["priority"] = asked.priority
+    if asked.not_before is not None:
+        options["not_before"] = asked.not_before
+    if asked.deadline is not None:
+        options["deadline"] = asked.deadline
+    if asked.queue_timeout_seconds is not UNSET:
+        options["queue_timeout"] = asked.queue_timeout_seconds
+    if asked.time_limit_seconds is not UNSET:
+        options["time_limit"] = asked.time_limit_seconds
+    if asked.retry is not None:
+        options["retry"] = _policy(asked.retry)
+    if asked.retention_result_seconds is not UNSET or asked.retention_record_seconds is not UNSET:
+        options["retention"] = _retention(call.owned.retention, asked)
+    if asked.dedup is not None:
+        options["dedup"] = asked.dedup.ttl_seconds
+    if asked.labels:
+        options["labels"] = asked.labels
+    if asked.metadata is not None:
+        options["metadata"] = asked.metadata
+    if key is not None:
+        options["idempotency_key"] = key
+    if job_id is not None:
+        options["job_id"] = job_id
+    trace = traceparent(call.headers)
+    if trace is not None:
+        options["traceparent"] = trace
+    return options
+
+
+def _policy(retry: wire.Retry) -> RetryPolicy:
+    return RetryPolicy(
+        max_attempts=retry.max_attempts,
+        initial_delay=retry.initial_delay_seconds,
+        max_delay=max(retry.max_delay_seconds, retry.initial_delay_seconds),
+        multiplier=retry.multiplier,
+    )
+
+
+def _retention(default: Retention, asked: wire.Submit) -> Retention:
+    result, record = asked.retention_result_seconds, asked.retention_record_seconds
+    return replace(
+        default,
+        result=default.result if result is UNSET else result,
+        record=default.record if record is UNSET else record,
+    )
+
+
+def _rest_of(asked: wire.Submit) -> bytes:
+    """Return what must be equal, besides model and input, when a key comes again; a webhook is added instead."""
+    rest = replace(asked, input=_EMPTY, webhook=None)
+    if rest == wire.Submit(model=asked.model, input=_EMPTY):
+        return b""
+    return canonical_encoder.encode(replace(rest, input=Raw(b"\xc0")))
