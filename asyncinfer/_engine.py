@@ -18,6 +18,8 @@ from asyncinfer._services.drain_rate import DrainRate
 from asyncinfer._services.finisher import Finisher
 from asyncinfer._services.heartbeat import Heartbeat
 from asyncinfer._services.journal import Journal
+from asyncinfer._services.measured_store import MeasuredStore
+from asyncinfer._services.observers import Observers
 from asyncinfer._services.pool import Pool, Slots
 from asyncinfer._services.pruner import Pruner
 from asyncinfer._services.rescuer import Rescuer
@@ -25,7 +27,7 @@ from asyncinfer._services.supervisor import Supervisor
 from asyncinfer._services.waiters import Ending, Waiter, Waiters
 from asyncinfer._services.worker import Worker
 from asyncinfer._submission import JobFactory
-from asyncinfer.abc import CancelAnswer, Inserted, JobStore, PublishedModel, WorkerInfo
+from asyncinfer.abc import CancelAnswer, Inserted, JobStore, PublishedModel, Telemetry, WorkerInfo
 from asyncinfer.errors import Draining, OutcomeUnknown, StoreError
 
 ROOM_POLL_SECONDS = 1.0
@@ -58,6 +60,7 @@ class Engine:
         pools: Sequence[Pool],
         jobs: Slots,
         models: Iterable[PublishedModel],
+        telemetry: Sequence[Telemetry] = (),
     ) -> None:
         clock = store.clock
         self.store: JobStore = store
@@ -73,6 +76,8 @@ class Engine:
         self.factory: JobFactory = JobFactory(options.limits, options.retention)
         self._options = options
         self._models = tuple(models)
+        self._own_names = frozenset(model.name for model in self._models)
+        self.observers: Observers = Observers(telemetry, clock, self._knows)
         self._is_prepared = asyncio.Event()
         self._room = asyncio.Event()
         self._room_line = asyncio.Lock()
@@ -80,6 +85,8 @@ class Engine:
         self._drain_rate = DrainRate(clock.monotonic())
         self._model_rates: dict[str, DrainRate] = {}
         self._wire(jobs)
+        if telemetry:
+            self.measure()
 
     def _wire(self, jobs: Slots) -> None:
         """Make the services and connect each to those it tells."""
@@ -90,6 +97,7 @@ class Engine:
             store,
             clock,
             self.journal,
+            self.observers,
             worker_id=self.worker_id,
             on_ended=self.waiters.ended,
             on_requeued=self._requeued,
@@ -101,6 +109,7 @@ class Engine:
             self.journal,
             self.finisher,
             pools,
+            self.observers,
             worker_id=self.worker_id,
             lease=options.lease,
             cancel_grace=options.cancel_grace,
@@ -114,12 +123,24 @@ class Engine:
         self.rescuer: Rescuer = Rescuer(
             store,
             clock,
+            self.observers,
             lease=options.lease,
             own_attempts=self.worker.attempts.keys,
             renew_own=self.heartbeat.beat,
             on_moved=self._moved,
         )
         self.pruner: Pruner = Pruner(store, clock, tombstone=round(options.retention.tombstone * 1000))
+
+    def measure(self) -> None:
+        """Let every part call the store through one that tells how long it took, from the first observer on."""
+        if isinstance(self.store, MeasuredStore):
+            return
+        self.store = MeasuredStore(self.store, self.observers.store_called)
+        parts = (
+            self.waiters, self.journal, self.finisher, self.worker, self.heartbeat, self.rescuer, self.pruner,
+        )  # fmt: skip
+        for part in parts:
+            part.use_store(self.store)
 
     async def start(self) -> None:
         """Start the executors, make this worker known, start the services; claims wait until `prepared`."""
@@ -175,6 +196,7 @@ class Engine:
         if self._options.run_jobs:
             with contextlib.suppress(StoreError):
                 await self.store.unregister(self.worker_id)
+        self.finisher.give_up(list(self.worker.attempts.values()))
 
     # Submitting
 
@@ -242,6 +264,9 @@ class Engine:
             await event.wait()
         finally:
             timer.cancel()
+
+    def _knows(self, model: str) -> bool:
+        return model in self._own_names or model in self.published
 
     def _poke_for_unclaimed(self) -> None:
         if any(not waiter.is_claimed_here for waiter in self._unclaimed):

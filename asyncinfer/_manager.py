@@ -17,7 +17,7 @@ from asyncinfer._models import Model
 from asyncinfer._plugins import executor_class, store_from_url
 from asyncinfer._scoped import ScopedManager
 from asyncinfer._services.pool import Pool, PoolModel, Slots
-from asyncinfer.abc import Executor, JobStore, PublishedModel, SetupContext, WorkerInfo
+from asyncinfer.abc import Executor, JobStore, PublishedModel, SetupContext, Telemetry, WorkerInfo
 from asyncinfer.errors import InvalidModel, InvalidOption
 
 DEFAULT_SLOTS: Mapping[str, int] = {"loop": 100, "thread": 4}
@@ -34,7 +34,8 @@ class JobManager(ScopedManager):
     workers have published too. `executors` replaces executors by name. `concurrency` is how many jobs run at once:
     an int for all together, or slots by executor (default: loop 100, thread 4). Seconds: `lease` (5 ms to a
     day; never a bound on run time), `cancel_grace` (how long a cancelled job may take to stop by itself), `drain_grace`
-    (how long running jobs may take when the manager closes, before they are given back).
+    (how long running jobs may take when the manager closes, before they are given back). `telemetry` watches: metrics,
+    traces, or your own; see `observe`.
 
     `find`, `counts` and the `…_all` calls of this object see every owner's jobs; everything else, as on every
     ScopedManager, only its own owner's, the unnamed one.
@@ -56,6 +57,7 @@ class JobManager(ScopedManager):
         run_jobs: bool = True,
         cancel_grace: float = CANCEL_GRACE_SECONDS,
         drain_grace: float = DRAIN_SECONDS,
+        telemetry: Telemetry | Sequence[Telemetry] | None = None,
     ) -> None:
         _require_seconds("lease", lease, 0.005, 86_400)
         _require_seconds("cancel_grace", cancel_grace, 0, 86_400)
@@ -72,6 +74,9 @@ class JobManager(ScopedManager):
         self._run_jobs = run_jobs
         self._cancel_grace = cancel_grace
         self._drain_grace = drain_grace
+        self._telemetry: list[Telemetry] = []
+        for one in [telemetry] if isinstance(telemetry, Telemetry) else telemetry or ():
+            self.observe(one)
         self._store: JobStore | None = None
 
     async def __aenter__(self) -> Self:
@@ -132,6 +137,20 @@ class JobManager(ScopedManager):
         """Tell whether this manager is live and ready, and if not, why."""
         return await health_of(self._engine)
 
+    def observe(self, telemetry: Telemetry) -> None:
+        """Let `telemetry` watch this manager, from now until the manager is dropped.
+
+        Best before the manager is opened. On an open one it works at once as well, so that an application may be built
+        around a manager that runs: then the ends of some attempts are told whose beginning was not. Watching twice is
+        watching once.
+        """
+        if not isinstance(telemetry, Telemetry):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+            raise InvalidOption(f"telemetry: expected a Telemetry, got {type(telemetry).__name__}")
+        if not any(telemetry is one for one in self._telemetry):
+            self._telemetry.append(telemetry)
+        if self._core.is_open:
+            self._core.engine.measure()
+
     def models(self) -> Sequence[PublishedModel]:
         """Return the models of this manager and those that workers have published, by name."""
         known = {**self._engine.published, **{name: model.publish() for name, model in self._core.models.items()}}
@@ -157,7 +176,8 @@ class JobManager(ScopedManager):
             cancel_grace=self._cancel_grace,
             run_jobs=self._run_jobs,
         )
-        engine = Engine(store, options, pools, Slots(self._total), [model.publish() for model in models.values()])
+        published = [model.publish() for model in models.values()]
+        engine = Engine(store, options, pools, Slots(self._total), published, self._telemetry)
         self._core.opened(engine)
         await engine.start()
         for pool in pools:

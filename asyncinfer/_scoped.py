@@ -75,6 +75,9 @@ class ScopedManager:
         else:
             submission = model.bind(*args, **kwargs)
         engine = self._core.engine
+        if engine.observers.all:
+            (handle,) = await self.submit_many([submission])
+            return handle
         self._core.require(submission.model)
         job = engine.factory.new_job(submission, self._owner, engine.clock.now())
         waiter = engine.waiters.submitted(job.owner, job.id)  # before the insert: a worker may win the race
@@ -116,18 +119,18 @@ class ScopedManager:
     ) -> None:
         engine = self._engine
         now = engine.clock.now()
-        jobs = [self._new_job(submission, now) for submission in chunk]
-        waiters = [engine.waiters.submitted(job.owner, job.id) for job in jobs]
-        answers = await engine.insert(jobs)
-        for index, (submission, job, waiter, answer) in enumerate(
-            zip(chunk, jobs, waiters, answers, strict=True), start
-        ):
-            try:
-                if answer.kind == "full" and (wait_for_room or submission.options.get("wait_for_room")):
-                    answer = await engine.insert_when_room(job)
-                handles[index] = self._handle_of(submission, job, waiter, answer)
-            except AsyncinferError as error:
-                failures.append(error)
+        with engine.observers.submit([self._new_job(submission, now) for submission in chunk]) as submit:
+            jobs = submit.jobs
+            waiters = [engine.waiters.submitted(job.owner, job.id) for job in jobs]
+            answers = submit.answers = list(await engine.insert(jobs))
+            for index, (submission, job, waiter) in enumerate(zip(chunk, jobs, waiters, strict=True)):
+                try:
+                    may_wait = wait_for_room or submission.options.get("wait_for_room")
+                    if may_wait and answers[index].kind == "full":
+                        answers[index] = await engine.insert_when_room(job)
+                    handles[start + index] = self._handle_of(submission, job, waiter, answers[index])
+                except AsyncinferError as error:
+                    failures.append(error)
 
     def _new_job(self, submission: Submission[Any], now: int) -> NewJob:
         core = self._core
@@ -333,10 +336,13 @@ class ScopedManager:
         engine = self._engine
         now = engine.clock.now()
         originals = await engine.store.submissions(keys)
-        jobs = [engine.factory.again(job, now) for job in originals if job is not None]
+        again = [engine.factory.again(job, now) for job in originals if job is not None]
         handles: list[JobHandle[Any]] = []
-        waiters = [engine.waiters.submitted(job.owner, job.id) for job in jobs]
-        for job, waiter, answer in zip(jobs, waiters, await engine.insert(jobs), strict=True):
+        with engine.observers.submit(again) as submit:
+            jobs = submit.jobs
+            waiters = [engine.waiters.submitted(job.owner, job.id) for job in jobs]
+            answers = submit.answers = await engine.insert(jobs)
+        for job, waiter, answer in zip(jobs, waiters, answers, strict=True):
             if answer.kind != "inserted":
                 engine.waiters.forget(waiter)
                 raise self._refusal(job, answer)

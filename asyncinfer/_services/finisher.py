@@ -15,6 +15,8 @@ from asyncinfer._job import JobKey, Status
 from asyncinfer._limits import MIB
 from asyncinfer._services.attempt import MoveIds, RunningAttempt, finish_of, succeeded
 from asyncinfer._services.journal import Journal
+from asyncinfer._services.observers import Observers
+from asyncinfer._services.uses_store import UsesStore
 from asyncinfer._services.waiters import Ending
 from asyncinfer.abc import Finish, JobStore, Outcome, RunningLease, WriteAnswer
 from asyncinfer.errors import StoreError
@@ -34,7 +36,7 @@ class Ended(Struct, frozen=True, gc=False):
     finish: Finish
 
 
-class Finisher:
+class Finisher(UsesStore):
     """The one writer of `JobStore.finish` in a manager."""
 
     def __init__(
@@ -42,6 +44,7 @@ class Finisher:
         store: JobStore,
         clock: Clock,
         journal: Journal,
+        observers: Observers,
         *,
         worker_id: str,
         on_ended: Callable[[JobKey, Ending], None],
@@ -51,6 +54,7 @@ class Finisher:
         self._store = store
         self._clock = clock
         self._journal = journal
+        self._observers = observers
         self._worker_id = worker_id
         self._on_ended = on_ended
         self._on_requeued = on_requeued
@@ -82,6 +86,8 @@ class Finisher:
         if reason == "lost":
             self._journal.forget(attempt)
             self._on_requeued(attempt.key)
+            if self._observers.all:
+                self._observers.ended([attempt], "lease_lost")
             return
         if reason == "drain" and kind == "canceled":
             self._given_back.append(attempt)
@@ -91,6 +97,11 @@ class Finisher:
             self._hold(attempt, outcome)
         self._drained.clear()
         self._wake.set()
+
+    def give_up(self, running: Sequence[RunningAttempt]) -> None:
+        """Tell who watches of all that will never be answered: what is not written yet, and what still runs."""
+        if self._observers.all:
+            self._observers.ended([*self.unwritten, *self._crashed, *self._given_back, *running], "unwritten")
 
     async def run(self) -> None:
         """Write endings until the manager closes."""
@@ -118,6 +129,8 @@ class Finisher:
                 attempt.claim.id,
             )
             self._journal.forget(attempt)
+            if self._observers.all:
+                self._observers.ended([attempt], "unwritten")
             return
         self._held_bytes += size
         move_id = self._move_ids()
@@ -151,6 +164,8 @@ class Finisher:
             del self._pending[: len(batch)]
             for ended, answer in zip(batch, answers, strict=True):
                 self._settle(ended, answer)
+            if self._observers.all:
+                self._observers.finished([(ended.attempt, ended.finish) for ended in batch], answers)
         if self._crashed:
             await self._write_crashes()
         if self._given_back:
@@ -187,16 +202,20 @@ class Finisher:
         del self._crashed[: len(crashed)]
         for attempt in crashed:
             self._on_requeued(attempt.key)
+        if self._observers.all:
+            self._observers.ended(crashed, "worker_lost")
 
     async def _write_given_back(self) -> None:
         given_back = self._given_back[:BATCH]
         speaking = [attempt for attempt in given_back if self._journal.has_unsent(attempt)]
         if speaking:
             await self._journal.flush(speaking)
-        await self._store.give_back([attempt.lease for attempt in given_back], self._move_ids())
+        answers = await self._store.give_back([attempt.lease for attempt in given_back], self._move_ids())
         del self._given_back[: len(given_back)]
         for attempt in given_back:
             self._on_requeued(attempt.key)
+        if self._observers.all:
+            self._observers.given_back(given_back, answers)
 
 
 _STATUS: dict[str, Status] = {"succeeded": "succeeded", "failed": "failed", "canceled": "canceled"}

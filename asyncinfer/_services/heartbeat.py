@@ -8,6 +8,7 @@ import logging
 from asyncinfer._clock import Clock, Timer
 from asyncinfer._services.attempt import RunningAttempt
 from asyncinfer._services.finisher import Finisher
+from asyncinfer._services.uses_store import UsesStore
 from asyncinfer._services.worker import Worker
 from asyncinfer.abc import ExtendAnswer, JobStore
 from asyncinfer.errors import StoreError
@@ -18,7 +19,7 @@ EARLY_BEAT_SECONDS = 1.0
 logger = logging.getLogger("asyncinfer.heartbeat")
 
 
-class Heartbeat:
+class Heartbeat(UsesStore):
     """The one caller of `JobStore.extend` in a manager."""
 
     def __init__(

@@ -13,6 +13,7 @@ from collections.abc import Callable, Iterable
 from asyncinfer._clock import Clock
 from asyncinfer._limits import Limits
 from asyncinfer._services.attempt import MoveIds, RunningAttempt
+from asyncinfer._services.uses_store import UsesStore
 from asyncinfer.abc import JobStore, Record
 from asyncinfer.errors import StoreError, TooLarge
 
@@ -22,7 +23,7 @@ UNSENT_VALUES = 1_000
 RETRY_SECONDS = 0.25
 
 
-class Journal:
+class Journal(UsesStore):
     """The one writer of `JobStore.record` in a manager."""
 
     def __init__(

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 
 from asyncinfer._clock import Clock
+from asyncinfer._services.uses_store import UsesStore
 from asyncinfer.abc import JobStore
 from asyncinfer.errors import StoreError
 
@@ -15,7 +16,7 @@ PAUSE_SECONDS = 0.05
 logger = logging.getLogger("asyncinfer.pruner")
 
 
-class Pruner:
+class Pruner(UsesStore):
     """Calls `JobStore.prune` until nothing is due, then rests."""
 
     def __init__(self, store: JobStore, clock: Clock, *, tombstone: int) -> None:

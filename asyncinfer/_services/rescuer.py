@@ -15,7 +15,9 @@ from typing import NamedTuple
 from asyncinfer._clock import Clock
 from asyncinfer._job import JobError, JobKey
 from asyncinfer._services.attempt import MoveIds
-from asyncinfer.abc import Finish, JobStore, RunningLease
+from asyncinfer._services.observers import Observers
+from asyncinfer._services.uses_store import UsesStore
+from asyncinfer.abc import Finish, JobStore, Rescued, RunningLease
 from asyncinfer.errors import StoreError
 
 TICK_SECONDS = 1.0
@@ -36,13 +38,14 @@ class Sighting(NamedTuple):
     """When its time_limit or deadline has passed; reckoned at the first sight, so that no later jump moves it."""
 
 
-class Rescuer:
+class Rescuer(UsesStore):
     """Watches the running leases of all workers of the store."""
 
     def __init__(
         self,
         store: JobStore,
         clock: Clock,
+        observers: Observers,
         *,
         lease: int,
         own_attempts: Callable[[], Collection[JobKey]],
@@ -51,6 +54,7 @@ class Rescuer:
     ) -> None:
         self._store = store
         self._clock = clock
+        self._observers = observers
         self._lease_seconds = lease / 1000
         self._tick = min(TICK_SECONDS, self._lease_seconds / 4)
         self._own_attempts = own_attempts
@@ -127,7 +131,8 @@ class Rescuer:
         if not lost:
             return
         moved: list[JobKey] = []
-        for lease, answer in zip(lost, await self._store.rescue(lost), strict=True):
+        answers = await self._store.rescue(lost)
+        for lease, answer in zip(lost, answers, strict=True):
             if answer != "held":
                 logger.warning(
                     "job %s: attempt %s of worker %s was lost: %s", lease.id, lease.attempt, lease.worker, answer
@@ -136,6 +141,9 @@ class Rescuer:
         self.rescued += len(moved)
         if moved:
             self._on_moved(moved)
+            if self._observers.all:
+                told = [Rescued(*one) for one in zip(lost, answers, strict=True) if one[1] != "held"]
+                self._observers.rescued(told)
 
     async def _end_overdue(self, overdue: Sequence[RunningLease]) -> None:
         if not overdue:

@@ -12,6 +12,7 @@ from msgspec import Struct
 from asyncinfer._clock import Clock
 from asyncinfer._job import Job, JobError, JobKey, Status
 from asyncinfer._limits import KIB, MIB
+from asyncinfer._services.uses_store import UsesStore
 from asyncinfer.abc import JobStore
 from asyncinfer.errors import StoreError
 
@@ -53,7 +54,7 @@ class Waiter(Struct, gc=False, eq=False):
         return JobKey(self.owner, self.id)
 
 
-class Waiters:
+class Waiters(UsesStore):
     """The live handles and event streams of one manager.
 
     A job that was submitted here is remembered until it ends here, so that its handle gets the ending even if nobody

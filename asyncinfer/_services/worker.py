@@ -11,7 +11,9 @@ from asyncinfer._clock import Clock, Timer
 from asyncinfer._job import JobError, JobKey
 from asyncinfer._services.attempt import RunningAttempt, StopReason, stopped
 from asyncinfer._services.journal import Journal
+from asyncinfer._services.observers import Observers
 from asyncinfer._services.pool import Pool, PoolModel, Slots
+from asyncinfer._services.uses_store import UsesStore
 from asyncinfer.abc import Call, CallItem, Claim, ClaimRequest, Claims, JobStore, ModelRoom, Outcome
 from asyncinfer.errors import StoreError
 
@@ -32,7 +34,7 @@ class Conclusions(Protocol):
     def add(self, attempt: RunningAttempt, outcome: Outcome) -> None: ...
 
 
-class Worker:
+class Worker(UsesStore):
     """The running attempts of one manager, and the loop that claims more."""
 
     def __init__(
@@ -42,6 +44,7 @@ class Worker:
         journal: Journal,
         finisher: Conclusions,
         pools: Sequence[Pool],
+        observers: Observers,
         *,
         worker_id: str,
         lease: int,
@@ -55,6 +58,7 @@ class Worker:
         self._journal = journal
         self._finisher = finisher
         self._pools = pools
+        self._observers = observers
         self._entries = {name: (pool, entry) for pool in pools for name, entry in pool.models.items()}
         self._jobs = jobs
         self._worker_id = worker_id
@@ -189,6 +193,8 @@ class Worker:
         if started:
             self._idle.clear()
             self._on_claimed([attempt.key for attempt in started])
+            if self._observers.all:
+                self._observers.claimed(started)
         return len(started), next_at
 
     def _start(self, group: Sequence[Claim]) -> Sequence[RunningAttempt]:
@@ -216,6 +222,9 @@ class Worker:
         try:
             if attempts[0].stop_reason is not None and all(attempt.stop_reason is not None for attempt in attempts):
                 outcomes = [Outcome("canceled")] * len(attempts)  # stopped between its claim and this task's first step
+            elif self._observers.all:
+                with self._observers.running(attempts):
+                    outcomes = await pool.executor.run(call)
             else:
                 outcomes = await pool.executor.run(call)
         except asyncio.CancelledError:

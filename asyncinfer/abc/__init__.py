@@ -58,11 +58,13 @@ from asyncinfer.abc._records import (
     WriteAnswer,
 )
 from asyncinfer.abc._store import JobStore
+from asyncinfer.abc._telemetry import AttemptOutcome, EndedAttempt, Rescued, Submitted, Telemetry
 
 __all__ = [
     "JSON",
     "MSGPACK",
     "Attempt",
+    "AttemptOutcome",
     "Backoff",
     "Call",
     "CallItem",
@@ -79,6 +81,7 @@ __all__ = [
     "DeliveryFilter",
     "DeliveryStatus",
     "Endpoint",
+    "EndedAttempt",
     "ErrorCode",
     "EventPage",
     "Executor",
@@ -110,6 +113,7 @@ __all__ = [
     "Record",
     "Reporter",
     "RescueAnswer",
+    "Rescued",
     "Runner",
     "RunningLease",
     "Settlement",
@@ -118,8 +122,10 @@ __all__ = [
     "StatusEvent",
     "StoreFeatures",
     "StoredEvent",
+    "Submitted",
     "Subscription",
     "SystemClock",
+    "Telemetry",
     "Timer",
     "WorkerInfo",
     "WriteAnswer",

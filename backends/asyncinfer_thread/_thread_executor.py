@@ -53,7 +53,8 @@ class ThreadExecutor(Executor):
         Raises RuntimeError before `start` and after `close`.
         """
         threads = self._started()
-        work = threads.submit(partial(copy_context().run, call.runner.run, call.items))
+        context = copy_context()
+        work = threads.submit(lambda: context.run(call.runner.run, call.items))
         self._works[call] = work
         try:
             await work.future

@@ -37,6 +37,7 @@ MANAGER_OPTIONS = {
     "run_jobs": "False: submit only.",
     "cancel_grace": "Seconds that a canceled job may take to stop by itself, 0 to 86,400.",
     "drain_grace": "Seconds that running jobs may take when the manager closes, 0 to 86,400.",
+    "telemetry": "Who watches: one Telemetry or several, such as PrometheusTelemetry or Tracing.",
 }
 SQLITE_OPTIONS = {
     "clock": "Wall time, monotonic time and timers; tests lend a FakeClock.",
