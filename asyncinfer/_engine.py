@@ -66,6 +66,7 @@ class Engine:
         self.store: JobStore = store
         self.clock: Clock = clock
         self.limits: Limits = options.limits
+        self.retention: Retention = options.retention
         self.pools: Sequence[Pool] = pools
         self.is_draining: bool = False
         self.draining: asyncio.Event = asyncio.Event()

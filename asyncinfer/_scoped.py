@@ -9,7 +9,7 @@ from asyncinfer._core import ManagerCore
 from asyncinfer._engine import Engine
 from asyncinfer._handle import JobHandle
 from asyncinfer._job import Attempt, Job, JobKey, NewJob
-from asyncinfer._limits import Limits
+from asyncinfer._limits import Limits, Retention
 from asyncinfer._models import Model, Submission
 from asyncinfer._offload import offload
 from asyncinfer._services.waiters import Waiter
@@ -50,6 +50,11 @@ class ScopedManager:
     def limits(self) -> Limits:
         """What a submit may ask for."""
         return self._engine.limits
+
+    @property
+    def retention(self) -> Retention:
+        """How long an ended job is kept, where a submit asks for nothing else."""
+        return self._engine.retention
 
     @property
     def _engine(self) -> Engine:
