@@ -40,6 +40,7 @@ from typing import TYPE_CHECKING, Any
 if TYPE_CHECKING:
     from asyncinfer._handle import JobHandle
     from asyncinfer._job import JobError
+    from asyncinfer.wire import Problem
 
 
 class AsyncinferError(Exception):
@@ -47,6 +48,10 @@ class AsyncinferError(Exception):
 
     accepted: Mapping[int, JobHandle[Any]] = MappingProxyType({})
     """From `submit_many`: the handles of those submissions that were stored all the same, by index."""
+    idempotency_key: str | None = None
+    """From the HTTP client's `submit`: the key of that call, under which it can be repeated whatever came of it."""
+    problem: Problem | None = None
+    """From the HTTP client: what the service answered."""
 
 
 class InvalidInput(AsyncinferError, ValueError):

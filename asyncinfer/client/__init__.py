@@ -1,0 +1,48 @@
+"""Submit to a service and await its jobs over HTTP, with asyncio or without. Needs the extra `client`.
+
+async with AsyncClient("https://api.example.com/inference", token=token) as client:
+    job = await client.submit("caption", {"image": image})
+    caption = await job.result(type=Caption)
+"""
+
+from __future__ import annotations
+
+from asyncinfer.errors import MissingExtra
+
+try:
+    from asyncinfer.client._async_client import AsyncClient
+    from asyncinfer.client._async_job import AsyncRemoteJob
+    from asyncinfer.client._calls import JobQuery
+    from asyncinfer.client._patience import Timing
+    from asyncinfer.client._submission import RemoteOptions
+    from asyncinfer.client._sync_client import Client
+    from asyncinfer.client._sync_job import RemoteJob
+except ModuleNotFoundError as error:
+    if (error.name or "").partition(".")[0] != "httpx":
+        raise
+    raise MissingExtra("asyncinfer.client needs httpx: pip install 'asyncinfer[client]'") from error
+
+from asyncinfer.client.errors import (
+    ConnectionLost,
+    Forbidden,
+    JobNotEnded,
+    ServiceFailed,
+    Unauthorized,
+    UnexpectedAnswer,
+)
+
+__all__ = [
+    "AsyncClient",
+    "AsyncRemoteJob",
+    "Client",
+    "ConnectionLost",
+    "Forbidden",
+    "JobNotEnded",
+    "JobQuery",
+    "RemoteJob",
+    "RemoteOptions",
+    "ServiceFailed",
+    "Timing",
+    "Unauthorized",
+    "UnexpectedAnswer",
+]
