@@ -27,6 +27,7 @@ from asyncinfer.errors import (
     UnknownJob,
     UnknownModel,
 )
+from asyncinfer.lifecycle import accepted
 
 P = ParamSpec("P")
 R = TypeVar("R")
@@ -79,17 +80,39 @@ class ScopedManager:
             submission = await offload(model.bind, *args, **kwargs)
         else:
             submission = model.bind(*args, **kwargs)
+        job, waiter, answer = await self._insert_one(submission)
+        return self._handle_of(submission, job, waiter, answer)
+
+    async def submit_bound(self, submission: Submission[R], /) -> tuple[JobHandle[R], Job]:
+        """Store what a model has bound; return the job's handle, and its record as it was accepted.
+
+        Where another job answers, that one's record as it stands. Raises what `submit` raises.
+        """
+        job, waiter, answer = await self._insert_one(submission)
+        handle = self._handle_of(submission, job, waiter, answer)
+        if answer.kind == "inserted":
+            return handle, accepted(job, answer.created_at)
+        return handle, await handle.job()
+
+    async def _insert_one(self, submission: Submission[Any]) -> tuple[NewJob, Waiter, Inserted]:
         engine = self._core.engine
-        if engine.observers.all:
-            (handle,) = await self.submit_many([submission])
-            return handle
         self._core.require(submission.model)
         job = engine.factory.new_job(submission, self._owner, engine.clock.now())
+        if not engine.observers.all:
+            return job, *await self._insert(submission, job)
+        with engine.observers.submit([job]) as submit:
+            (job,) = submit.jobs
+            waiter, answer = await self._insert(submission, job)
+            submit.answers = [answer]
+        return job, waiter, answer
+
+    async def _insert(self, submission: Submission[Any], job: NewJob) -> tuple[Waiter, Inserted]:
+        engine = self._core.engine
         waiter = engine.waiters.submitted(job.owner, job.id)  # before the insert: a worker may win the race
         (answer,) = await engine.insert([job])
         if answer.kind == "full" and submission.options.get("wait_for_room"):
             answer = await engine.insert_when_room(job)
-        return self._handle_of(submission, job, waiter, answer)
+        return waiter, answer
 
     async def submit_many(
         self, submissions: Iterable[Submission[R]], /, *, wait_for_room: bool = False

@@ -8,7 +8,7 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
-from asyncinfer._job import JobError, Status
+from asyncinfer._job import Job, JobError, NewJob, Status
 
 MoveName = Literal[
     "submit", "claim", "succeed", "fail", "retry", "give_back", "rescue", "request_cancel", "cancel", "expire", "prune"
@@ -59,6 +59,37 @@ def status_after_finish(outcome: FinishOutcome, *, cancel_requested: bool) -> St
     if outcome != "retry":
         return outcome
     return "canceled" if cancel_requested else "queued"
+
+
+def accepted(new: NewJob, created_at: int) -> Job:
+    """Return the record of a job that has just been inserted; its tag is its store's to know."""
+    return Job(
+        owner=new.owner,
+        id=new.id,
+        model=new.model,
+        queue=new.queue,
+        status="queued",
+        revision=1,
+        created_at=created_at,
+        max_attempts=new.max_attempts,
+        crash_budget=new.crash_budget,
+        priority=new.priority,
+        content_type=new.content_type,
+        not_before=new.not_before,
+        deadline=new.deadline,
+        expire_at=new.expire_at,
+        time_limit=new.time_limit,
+        fingerprint=new.fingerprint,
+        key=new.key,
+        labels=new.labels,
+        metadata=new.metadata,
+        retry_of=new.retry_of,
+        traceparent=new.traceparent,
+        limit_key=new.limit_key,
+        group_id=new.group_id,
+        parent_id=new.parent_id,
+        has_subscriptions=bool(new.subscriptions),
+    )
 
 
 def status_after_give_back(*, cancel_requested: bool) -> Status:

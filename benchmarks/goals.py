@@ -10,6 +10,7 @@ from msgspec import Struct
 from benchmarks.records import Figure, Runs, Spread
 
 RATE, CPU, P50 = "jobs_per_second", "cpu_seconds_per_1000", "p50_ms"
+REQUESTS = "requests_per_second"
 MEMORY, SQLITE = "asyncinfer-memory", "asyncinfer-sqlite"
 
 
@@ -74,6 +75,8 @@ def goals(waiting: Sequence[int]) -> list[Goal]:
             figure=Figure("executors/thread/1000", "thread executor", "us"),
             at_most=20.0,
         ),
+        *_serving_goals(MEMORY, of_bare=0.6),
+        *_serving_goals(SQLITE, of_bare=0.4),
         Goal(text="bind of a small input, us", figure=Figure("bind", "bind", "us"), at_most=3.0),
         Goal(
             text="bind of a small input, of encoding it",
@@ -115,6 +118,29 @@ def _backlog_goals(subject: str, waiting: Sequence[int], *, slower: float, bytes
             text=f"{store} W6, bytes per waiting job",
             figure=Figure(many, subject, "bytes_per_job"),
             at_most=bytes_per_job,
+        ),
+    ]
+
+
+def bare_route(subject: str) -> str:
+    """Return the floor that stands in the same server of W8."""
+    return f"floor-starlette-{subject.split('-')[1]}"
+
+
+def _serving_goals(subject: str, *, of_bare: float) -> list[Goal]:
+    store = subject.removeprefix("asyncinfer-").replace("sqlite", "SQLite")
+    return [
+        Goal(
+            text=f"{store} W8, submits, of the bare route",
+            figure=Figure("W8", subject, REQUESTS),
+            over=Figure("W8", bare_route(subject), REQUESTS),
+            at_least=of_bare,
+        ),
+        Goal(text=f"{store} W8, loop lag p99 ms", figure=Figure("W8", subject, "lag_p99_ms"), at_most=20.0),
+        Goal(
+            text=f"{store} W8, server CPU ms of submit and result",
+            figure=Figure("W8", f"{subject}-result", "server_cpu_ms"),
+            at_most=1.9,
         ),
     ]
 

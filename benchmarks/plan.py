@@ -15,6 +15,7 @@ from benchmarks import binding, executors, imports, jobs, workloads
 from benchmarks.backlog import backlog
 from benchmarks.floors import AsyncioFloor, ThreadFloor, blocking_copied_echo, copied_echo
 from benchmarks.records import Metrics
+from benchmarks.serving import serving
 from benchmarks.sqlite_floor import SQLiteFloor
 from benchmarks.subjects import Asyncinfer, StoreName
 from benchmarks.workloads import Subject
@@ -29,11 +30,12 @@ class Sizes(Struct, frozen=True, kw_only=True):
     turns: int = 500
     naps: int = 1_000
     payload: int = 200
+    requests: int = 10_000
     waiting: tuple[int, ...] = (1_000, 100_000, 1_000_000)
 
 
 FULL = Sizes()
-QUICK = Sizes(stream=5_000, turns=200, naps=500, payload=50, waiting=(1_000, 20_000))
+QUICK = Sizes(stream=5_000, turns=200, naps=500, payload=50, requests=2_000, waiting=(1_000, 20_000))
 
 
 class Bout(Struct, frozen=True):
@@ -67,6 +69,7 @@ class Plan:
             "W5": [_ready(self._w5())],
             "W6": [self._w6(store) for store in self._stores],
             "W7": [_ready(self._w7_stream()), _ready(self._w7_payload())],
+            "W8": [self._w8(store) for store in self._stores],
             "executors": [
                 _ready([Bout(workload, subject, measure) for subject, measure in measures.items()])
                 for workload, measures in executors.CONTESTS.items()
@@ -125,6 +128,11 @@ class Plan:
                 measure = await stack.enter_async_context(backlog(store, directory, waiting))
                 bouts.append(Bout(f"W6/{waiting}", f"asyncinfer-{store}", measure))
             yield bouts
+
+    @asynccontextmanager
+    async def _w8(self, store: StoreName) -> AsyncGenerator[list[Bout]]:
+        async with serving(store, self._directory, self._sizes.requests) as measures:
+            yield [Bout("W8", subject, measure) for subject, measure in measures.items()]
 
     def _w7_stream(self) -> list[Bout]:
         size = self._sizes.stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.goals import CPU, P50, RATE, Verdict
+from benchmarks.goals import CPU, P50, RATE, REQUESTS, Verdict, bare_route
 from benchmarks.records import Figure, Runs, Spread
 
 README = Path(__file__).parent / "README.md"
@@ -26,6 +26,7 @@ def tables(runs: Runs) -> list[str]:
         _throughput(runs, [name for name in found if name.startswith(("W1", "W3", "W5", "W7"))]),
         _latency(runs, [name for name in found if name == "W2"]),
         _backlog(runs, [name for name in found if name.startswith("W6/")]),
+        _serving(runs, [name for name in found if name == "W8"]),
         _single(runs, [name for name in found if name.startswith(("executors/", "bind", "import"))]),
     ]
     return [table for table in kinds if table]
@@ -87,6 +88,18 @@ def _backlog(runs: Runs, found: Sequence[str]) -> str:
         for workload in found
     ]
     return _table(["W6: waiting", "subject", "submit ms", "claim to result ms", "bytes per waiting job"], rows)
+
+
+def _serving(runs: Runs, found: Sequence[str]) -> str:
+    rows: list[list[str]] = []
+    for workload in found:
+        for subject in runs.subjects(workload):
+            rate = Figure(workload, subject, REQUESTS)
+            floor = Figure(workload, bare_route(subject), REQUESTS)
+            others = [show(runs.spread(Figure(workload, subject, name))) for name in ("server_cpu_ms", "lag_p99_ms")]
+            rows.append([workload, subject, show(runs.spread(rate)), show(runs.ratio(rate, floor)), *others])
+    head = ["", "subject", "requests/s (min-max)", "of the bare route", "server CPU ms a request", "loop lag p99 ms"]
+    return _table(head, rows)
 
 
 def _single(runs: Runs, found: Sequence[str]) -> str:

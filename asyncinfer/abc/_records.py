@@ -45,6 +45,8 @@ class Inserted(Struct, frozen=True, gc=False):
     limit: str = ""
     """queued_jobs, queued_bytes, owner_queued_jobs, or min_free_bytes."""
     message: str = ""
+    created_at: int = 0
+    """With `inserted`: when."""
 
 
 class ModelRoom(Struct, frozen=True, gc=False):

@@ -23,7 +23,7 @@ def insert_one(tables: Tables, new: NewJob, limits: Limits, now: int) -> Inserte
     if limit:
         return Inserted("full", new.id, limit=limit)
     tables.insert(new, now)
-    return Inserted("inserted", new.id)
+    return Inserted("inserted", new.id, "queued", "", "", now)
 
 
 def _answered_before(tables: Tables, shelf: Shelf, new: NewJob, now: int) -> Inserted | None:

@@ -45,7 +45,7 @@ class _Inserting:
         if limit:
             return Inserted("full", job.id, limit=limit)
         self._accept(item)
-        return Inserted("inserted", job.id)
+        return Inserted("inserted", job.id, "queued", "", "", self._tx.now)
 
     def write(self) -> None:
         self._tx.write(_SQL["insert"], self._rows)

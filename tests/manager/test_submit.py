@@ -5,6 +5,7 @@ from __future__ import annotations
 import asyncio
 from datetime import UTC, datetime, timedelta
 
+import msgspec
 import pytest
 
 from asyncinfer import IdempotencyConflict, InvalidInput, JobFailed, JobManager, Retention
@@ -158,3 +159,19 @@ async def test_the_result_waits_no_longer_than_asked(manager: JobManager) -> Non
     with pytest.raises(TimeoutError):
         await handle.result(timeout=0.01)
     assert await handle.status() == "queued"
+
+
+async def test_a_bound_submission_is_told_as_it_was_accepted(manager: JobManager) -> None:
+    await manager.pause("default")
+    bound = echo.options(priority=2, delay=60, labels={"run": "7"}, metadata=[1]).bind("hi")
+    handle, told = await manager.submit_bound(bound)
+
+    assert msgspec.structs.replace(await handle.job(), tag=told.tag) == told
+
+
+async def test_a_bound_submission_that_is_there_already_is_told_as_it_stands(manager: JobManager) -> None:
+    first = await manager.submit(echo.options(idempotency_key="k"), "hi")
+    await first
+    handle, told = await manager.submit_bound(echo.options(idempotency_key="k").bind("hi"))
+
+    assert (handle.is_existing, told.id, told.status) == (True, first.id, "succeeded")

@@ -31,9 +31,7 @@ def check_strict_json(data: bytes) -> None:
     except UnicodeDecodeError:
         raise NotStrict("not UTF-8") from None
     try:
-        value = json.loads(
-            text, object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer, parse_float=_float
-        )
+        value = _decoder.decode(text)
     except NotStrict:
         raise
     except ValueError as error:
@@ -68,6 +66,11 @@ def _float(digits: str) -> float:
     if math.isinf(value):
         raise NotStrict("a number is beyond a double")
     return value
+
+
+_decoder = json.JSONDecoder(
+    object_pairs_hook=_unique, parse_constant=_no_constant, parse_int=_integer, parse_float=_float
+)
 
 
 def _check_surrogates(value: Any) -> None:

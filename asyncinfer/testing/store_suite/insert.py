@@ -54,6 +54,7 @@ class InsertTests(StoreCase):
         answer = await insert_one(store, job)
 
         assert (answer.kind, answer.id, answer.status) == ("inserted", job.id, "queued")
+        assert answer.created_at == clock.now()
         stored = await get_one(store, job.job_key)
         assert (stored.status, stored.revision, stored.attempt) == ("queued", 1, 0)
         assert stored.created_at == clock.now()
