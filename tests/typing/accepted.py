@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncIterator, Coroutine, Iterator
+from collections.abc import AsyncGenerator, AsyncIterator, Coroutine, Generator, Iterator
 from typing import Any, assert_type
 
 from asyncinfer import JobHandle, JobManager, Model, ScopedManager, Submission
+from asyncinfer.client import AsyncClient, AsyncRemoteJob, Client, RemoteJob
 from tests.typing.models import (
     Caption,
     Item,
@@ -114,3 +115,19 @@ async def by_name_nothing_is_typed(manager: ScopedManager) -> None:
     assert_type(manager.model("caption"), Model[..., Any, Any])
     assert_type(await manager.submit(manager.model("caption"), image=b""), JobHandle[Any])
     assert_type(await manager.submit(manager.model("caption").options(priority=2), image=b""), JobHandle[Any])
+
+
+async def a_remote_job_gives_what_its_caller_asks_for(client: AsyncClient) -> None:
+    job = assert_type(await client.submit("caption", {"image": b""}, priority=1), AsyncRemoteJob)
+    assert_type(await job.result(type=Caption), Caption)
+    assert_type(await job.result(1.0), Any)
+    assert_type(await job, Any)
+    assert_type(job.stream(type=str), AsyncGenerator[str, None])
+    assert_type(job.stream(), AsyncGenerator[Any, None])
+
+
+def a_remote_job_without_asyncio_does_too(client: Client) -> None:
+    job = assert_type(client.job("job_1"), RemoteJob)
+    assert_type(job.result(type=list[Caption]), list[Caption])
+    assert_type(job.result(), Any)
+    assert_type(job.stream(type=str), Generator[str, None, None])

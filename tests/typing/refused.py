@@ -6,6 +6,7 @@ Each wrong line ignores exactly its own error: a line that is accepted again is 
 from __future__ import annotations
 
 from asyncinfer import JobHandle, ScopedManager, Submission, model
+from asyncinfer.client import AsyncClient
 from tests.typing.models import Caption, Item, caption, classify, echo, embed, scale, tokens
 
 
@@ -55,3 +56,12 @@ async def a_wrong_result_is_refused(manager: ScopedManager) -> None:
     job.stream()  # type: ignore[misc]  # pyright: ignore[reportAttributeAccessIssue, reportUnknownMemberType]
     listed: Caption = tokens.decode_result(b"")  # type: ignore[assignment]  # pyright: ignore[reportAssignmentType]
     del text, other, bound, listed
+
+
+async def a_wrong_remote_call_is_refused(client: AsyncClient) -> None:
+    await client.submit("caption", {}, priorty=1)  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    await client.submit("caption", {}, priority="high")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    client.jobs(state="queued")  # type: ignore[call-arg]  # pyright: ignore[reportCallIssue]
+    client.jobs(status="done")  # type: ignore[arg-type]  # pyright: ignore[reportArgumentType]
+    text: str = await client.job("job_1").result(type=Caption)  # type: ignore[arg-type]  # pyright: ignore[reportAssignmentType]
+    del text
