@@ -4,6 +4,7 @@ import asyncio
 import contextlib
 import threading
 from collections.abc import Callable, Sequence
+from contextvars import copy_context
 from functools import partial
 from typing import ClassVar, TypeVar
 
@@ -69,6 +70,7 @@ class FreshThreadExecutor(Executor):
 def _in_thread(function: Callable[[], T], on_return: Callable[[], None]) -> asyncio.Future[T]:
     """Call `function` in a new thread; the future and `on_return` hear of it on the loop."""
     loop = asyncio.get_running_loop()
+    context = copy_context()  # a current span, say, is the model's too
     future: asyncio.Future[T] = loop.create_future()
 
     def settle(answer: Callable[[], None]) -> None:
@@ -79,7 +81,7 @@ def _in_thread(function: Callable[[], T], on_return: Callable[[], None]) -> asyn
 
     def body() -> None:
         try:
-            answer = partial(future.set_result, function())
+            answer = partial(future.set_result, context.run(function))
         except BaseException as error:  # noqa: BLE001  whatever a setup raises is for whoever awaits it
             answer = partial(future.set_exception, error)
         with contextlib.suppress(RuntimeError):  # the loop has closed: nobody is left to tell
