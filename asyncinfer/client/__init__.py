@@ -17,10 +17,10 @@ try:
     from asyncinfer.client._submission import RemoteOptions
     from asyncinfer.client._sync_client import Client
     from asyncinfer.client._sync_job import RemoteJob
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "httpx":
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] != "httpx":
         raise
-    raise MissingExtra("asyncinfer.client needs httpx: pip install 'asyncinfer[client]'") from error
+    raise MissingExtra("asyncinfer.client needs httpx: pip install 'asyncinfer[client]'") from _error
 
 from asyncinfer.client.errors import (
     ConnectionLost,

@@ -8,7 +8,7 @@ from typing import Any, TypeVar, overload
 from asyncinfer import Status
 from asyncinfer.client import _calls, _events, _result
 from asyncinfer.client._shells import AsyncShell
-from asyncinfer.wire import Job, StreamedEvent
+from asyncinfer.wire import EventList, Job, StreamedEvent
 
 T = TypeVar("T")
 
@@ -93,6 +93,13 @@ class AsyncRemoteJob:
     async def delete(self) -> None:
         """Forget an ended job now, cancel and forget a waiting one. Raises JobNotEnded while it runs, UnknownJob."""
         await self._shell.run(_calls.delete(self.id, self._shell.patience))
+
+    async def event_page(self, after: int = 0, *, limit: int = 200) -> EventList:
+        """Return the job's events behind id `after` as they stand, at most `limit` (1 to 1,000) of them.
+
+        Raises UnknownJob or JobExpired.
+        """
+        return await self._shell.run(_calls.event_page(self.id, after, limit, self._shell.patience))
 
     def events(self, after: int = 0) -> AsyncGenerator[StreamedEvent, None]:
         """Yield the job's events behind id `after`, as they happen, until it has ended.

@@ -17,7 +17,7 @@ from asyncinfer.client._repeating import call
 from asyncinfer.client._submission import RemoteOptions, key_for, prepare, require_job_id, require_name
 from asyncinfer.client.errors import UnexpectedAnswer
 from asyncinfer.errors import AsyncinferError, InvalidOption
-from asyncinfer.wire import Health, Job, JobList, Model, ModelList, Purged, Queue
+from asyncinfer.wire import EventList, Health, Job, JobList, Model, ModelList, Purged, Queue
 
 T = TypeVar("T")
 
@@ -67,6 +67,14 @@ def job(job_id: str, patience: Patience, *, include: Sequence[str] = ()) -> Flow
     query = (("include", ",".join(include)),) if include else ()
     answer = yield from call(Request(method="GET", path=path_of_job(job_id), query=query), patience)
     return _job(answer)
+
+
+def event_page(job_id: str, after: int, limit: int, patience: Patience) -> Flow[EventList]:
+    path, query = f"{path_of_job(job_id)}/events", (("after", str(after)), ("limit", str(limit)))
+    answer = yield from call(
+        Request(method="GET", path=path, query=query, headers={"accept": "application/json"}), patience
+    )
+    return decoded(answer.body, EventList, f"the answer of {path}")
 
 
 def cancel(job_id: str, patience: Patience) -> Flow[Job]:

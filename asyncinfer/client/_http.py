@@ -25,11 +25,11 @@ class Options:
     def __init__(
         self, root: str, headers: Mapping[str, str], *, verify: ssl.SSLContext | bool, trust_env: bool, connections: int
     ) -> None:
-        self.root = root
-        self.verify = verify
-        self.trust_env = trust_env
-        self.headers = dict(headers)
-        self.limits = httpx.Limits(
+        self.root: str = root
+        self.verify: ssl.SSLContext | bool = verify
+        self.trust_env: bool = trust_env
+        self.headers: dict[str, str] = dict(headers)
+        self.limits: httpx.Limits = httpx.Limits(
             max_connections=connections, max_keepalive_connections=connections, keepalive_expiry=KEEP_ALIVE_SECONDS
         )
 

@@ -16,7 +16,7 @@ class AsyncShell:
     """Drives flows with asyncio."""
 
     def __init__(self, connections: AsyncConnections, patience: Patience) -> None:
-        self.patience = patience
+        self.patience: Patience = patience
         self._connections = connections
 
     async def run(self, flow: Flow[T]) -> T:
@@ -57,7 +57,7 @@ class Shell:
     """Drives flows in the calling thread."""
 
     def __init__(self, connections: Connections, patience: Patience) -> None:
-        self.patience = patience
+        self.patience: Patience = patience
         self._connections = connections
 
     def run(self, flow: Flow[T]) -> T:

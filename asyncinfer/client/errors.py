@@ -24,7 +24,7 @@ class ConnectionLost(AsyncinferError, ConnectionError):
 
     def __init__(self, message: str, *, is_sent: bool) -> None:
         super().__init__(message)
-        self.is_sent = is_sent
+        self.is_sent: bool = is_sent
 
 
 class ServiceFailed(AsyncinferError):
@@ -32,8 +32,8 @@ class ServiceFailed(AsyncinferError):
 
     def __init__(self, message: str, *, status: int, retry_after: float | None = None) -> None:
         super().__init__(message)
-        self.status = status
-        self.retry_after = retry_after
+        self.status: int = status
+        self.retry_after: float | None = retry_after
 
 
 class Unauthorized(AsyncinferError):
@@ -49,7 +49,7 @@ class JobNotEnded(AsyncinferError):
 
     def __init__(self, message: str, *, retry_after: float = 1.0) -> None:
         super().__init__(message)
-        self.retry_after = retry_after
+        self.retry_after: float = retry_after
 
 
 class UnexpectedAnswer(AsyncinferError):
@@ -57,4 +57,4 @@ class UnexpectedAnswer(AsyncinferError):
 
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
-        self.status = status
+        self.status: int | None = status
