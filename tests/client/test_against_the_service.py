@@ -216,6 +216,16 @@ async def test_events_come_in_order_until_the_end(client: AsyncClient) -> None:
     assert [event async for event in remote.events(after=durable[-2].id)] == durable[-1:]
 
 
+async def test_a_page_of_events_is_what_is_there_now(client: AsyncClient) -> None:
+    remote = await client.submit("tokens", {"count": 3})
+    followed = [event async for event in remote.events()]
+
+    first = await remote.event_page(limit=2)
+    rest = await remote.event_page(int(first.next_cursor))
+
+    assert ([*first.data, *rest.data], first.has_more, rest.has_more) == (followed, True, False)
+
+
 async def test_a_stream_yields_what_the_model_does(client: AsyncClient) -> None:
     remote = await client.submit("tokens", {"count": 20})
 
@@ -298,6 +308,7 @@ async def test_code_without_asyncio_does_the_same(port: int) -> None:
             remote = client.submit("tokens", {"count": 3, "pause": 0.01})
             assert list(remote.stream(type=str)) == ["token 0", "token 1", "token 2"]
             assert remote.result(10) == ["token 0", "token 1", "token 2"]
+            assert remote.event_page(limit=1).data[0].id == 1
             assert len(list(client.jobs())) == 1
             with pytest.raises(JobFailed, match="boom"):
                 client.submit("fails", {"message": "boom"}).result(10)
