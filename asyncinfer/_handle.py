@@ -170,7 +170,8 @@ class JobHandle(Generic[R_co]):
             elif isinstance(event, GapEvent):
                 raise JobExpired(
                     f"job {self.id}: values of its stream have left the history (Limits.events_per_job); its"
-                    " result, if it succeeds, has them all"
+                    " result, if it succeeds, has them all",
+                    job_id=self.id,
                 )
             elif isinstance(event, StatusEvent) and event.status in TERMINAL:
                 await cast("JobHandle[Any]", self)._raise_if_bad(event)
@@ -213,7 +214,7 @@ class JobHandle(Generic[R_co]):
     async def _stored_result(self) -> bytes:
         record = await self.job()
         if record.result is None:
-            raise JobExpired(f"job {self.id} succeeded, but its result has passed its retention")
+            raise JobExpired(f"job {self.id} succeeded, but its result has passed its retention", job_id=self.id)
         return record.result
 
     def _decode(self, data: bytes) -> R_co:
@@ -227,5 +228,5 @@ class JobHandle(Generic[R_co]):
     async def _unknown(self) -> Exception:
         key: JobKey = self._waiter.key
         if await self._engine.store.is_tombstone(key):
-            return JobExpired(f"job {key.id} has passed its retention")
+            return JobExpired(f"job {key.id} has passed its retention", job_id=key.id)
         return UnknownJob(f"there is no job {key.id} for this owner")

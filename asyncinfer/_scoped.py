@@ -183,7 +183,9 @@ class ScopedManager:
                 f"the {what} already names job {answer.id}, which has another input", job_id=answer.id
             )
         if answer.kind == "gone":
-            return JobExpired(f"job {answer.id} existed and has passed its retention; submit with a new key or id")
+            return JobExpired(
+                f"job {answer.id} existed and has passed its retention; submit with a new key or id", job_id=answer.id
+            )
         if answer.kind == "bad":
             return InvalidInput(f"input: the store cannot hold it: {answer.message}")
         retry_after = self._engine.retry_after(job.queue)

@@ -81,6 +81,10 @@ class UnknownJob(AsyncinferError, LookupError):
 class JobExpired(AsyncinferError, LookupError):
     """The job existed, but its record or its result has passed its retention."""
 
+    def __init__(self, message: str, *, job_id: str = "") -> None:
+        super().__init__(message)
+        self.job_id = job_id
+
 
 class IdempotencyConflict(AsyncinferError):
     """The key or the id already names a job with another input."""

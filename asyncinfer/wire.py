@@ -6,12 +6,12 @@ Instants are RFC 3339 in UTC, durations numbers whose names end in `_seconds`. U
 from __future__ import annotations
 
 from datetime import datetime
-from typing import Annotated, Any, Literal
+from typing import Annotated, Any, Literal, cast
 
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from asyncinfer._job import ErrorCode, Status
+from asyncinfer._job import ErrorCode, JobError, Status
 
 MAX_SECONDS = 10 * 366 * 86_400
 
@@ -60,6 +60,8 @@ class Submit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     priority: Annotated[int, Meta(ge=0, le=9)] = 5
     """Lower comes first."""
     not_before: Instant | None = None
+    delay_seconds: SecondsOrZero | None = None
+    """From the submit on; not together with `not_before`."""
     queue_timeout_seconds: Seconds | UnsetType | None = UNSET
     time_limit_seconds: Seconds | UnsetType | None = UNSET
     deadline: Instant | None = None
@@ -79,13 +81,26 @@ class Submit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """Why a job or one of its attempts failed."""
 
-    code: ErrorCode
+    code: str
+    """One of ErrorCode today; a client should take others too."""
     message: str
     retryable: bool
     attempt: int
     details: dict[str, str]
     traceback: str = ""
     """Only when the server runs with `debug`."""
+
+    def to_record(self) -> JobError:
+        """Return the library's own record of it."""
+        return JobError(
+            code=cast("ErrorCode", self.code),
+            message=self.message,
+            type=self.details.get("type", ""),
+            traceback=self.traceback,
+            retryable=self.retryable,
+            attempt=self.attempt,
+            details={name: text for name, text in self.details.items() if name != "type"},
+        )
 
 
 class Progress(Struct, frozen=True, kw_only=True):
@@ -359,7 +374,7 @@ class Problem(Struct, frozen=True, kw_only=True, omit_defaults=True):
     errors: list[FieldError] = []
     job_id: str | None = None
     """The job that it is about."""
-    code: ErrorCode | None = None
+    code: str | None = None
     """With `no-result`: why the job failed."""
     limit: str | None = None
     """Which limit was reached."""

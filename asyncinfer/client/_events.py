@@ -196,14 +196,7 @@ def job_error(error: Error | None) -> JobError:
     """Return the library's record of a wire error."""
     if error is None:
         return JobError(code="undecodable", message="its error was not told")
-    return JobError(
-        code=error.code,
-        message=error.message,
-        traceback=error.traceback,
-        retryable=error.retryable,
-        attempt=error.attempt,
-        details=error.details,
-    )
+    return error.to_record()
 
 
 def _request(job_id: str, after: int) -> Request:

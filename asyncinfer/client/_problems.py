@@ -4,10 +4,12 @@ from __future__ import annotations
 
 import re
 from collections.abc import Callable
+from typing import cast
 
 import msgspec
 
 from asyncinfer import JobError
+from asyncinfer.abc import ErrorCode
 from asyncinfer.client._exchange import Answer, Failure, Request
 from asyncinfer.client.errors import (
     ConnectionLost,
@@ -128,7 +130,7 @@ def _no_result(told: str, problem: Problem, answer: Answer) -> AsyncinferError:
     job_id = problem.job_id or ""
     if problem.code is None:
         return JobCanceled(job_id)
-    return JobFailed(job_id, JobError(code=problem.code, message=problem.detail))
+    return JobFailed(job_id, JobError(code=cast("ErrorCode", problem.code), message=problem.detail))
 
 
 def _invalid(told: str, problem: Problem, answer: Answer) -> AsyncinferError:

@@ -30,7 +30,9 @@ class RemoteOptions(TypedDict, total=False):
     priority: int
     """0 (first) to 9; default 5."""
     not_before: datetime | None
-    """Aware: the job waits until then."""
+    """Aware: the job waits until then. Not together with `delay`."""
+    delay: float | None
+    """Seconds from the submit for which the job waits."""
     deadline: datetime | None
     """Aware: after it the result is useless; a queued job fails, a running one is ended."""
     queue_timeout: float | None
@@ -118,6 +120,7 @@ def _body(model: str, given: Raw, options: RemoteOptions) -> bytes:
                 input=given,
                 priority=options.get("priority", 5),
                 not_before=_instant("not_before", options.get("not_before")),
+                delay_seconds=None if (delay := options.get("delay")) is None else require_seconds("delay", delay),
                 queue_timeout_seconds=_duration("queue_timeout", options),
                 time_limit_seconds=_duration("time_limit", options),
                 deadline=_instant("deadline", options.get("deadline")),
