@@ -3,7 +3,8 @@
 import asyncio
 import sqlite3
 import threading
-from collections.abc import AsyncIterator, Callable
+from collections.abc import AsyncIterator, Callable, Generator
+from contextlib import contextmanager
 from pathlib import Path
 
 import pytest
@@ -16,10 +17,12 @@ from asyncinfer_sqlite._connections import run
 from asyncinfer_sqlite._rows import PreparedJob
 from asyncinfer_sqlite._transaction import Transaction
 
+PATIENCE = 30.0
+
 
 @pytest.fixture
 async def store(tmp_path: Path) -> AsyncIterator[SQLiteStore]:
-    async with SQLiteStore(tmp_path / "jobs.db", call_timeout=0.3, insert_timeout=0.3) as store:
+    async with SQLiteStore(tmp_path / "jobs.db", call_timeout=PATIENCE, insert_timeout=PATIENCE) as store:
         yield store
 
 
@@ -62,7 +65,7 @@ async def test_what_waits_too_long_for_a_lock_is_withdrawn(store: SQLiteStore) -
     withdrawn = new_job()
     other = locked(store)
     try:
-        with pytest.raises(StoreUnavailable, match="locked"):
+        with in_haste(store), pytest.raises(StoreUnavailable, match="locked"):
             await insert_one(store, withdrawn)
     finally:
         other.close()
@@ -76,18 +79,19 @@ async def test_what_waits_too_long_for_a_lock_is_withdrawn(store: SQLiteStore) -
 async def test_what_waits_behind_a_stuck_batch_is_withdrawn_and_the_batch_unknown(
     store: SQLiteStore, monkeypatch: pytest.MonkeyPatch
 ) -> None:
-    let_go = threading.Event()
+    gate = Gate(_insert.insert)
     stuck, behind = new_job(), new_job()
-    monkeypatch.setattr(_insert, "insert", after(let_go, _insert.insert))
+    monkeypatch.setattr(_insert, "insert", gate.move)
     first = asyncio.create_task(insert_one(store, stuck))
-    await asyncio.sleep(0.1)
+    await gate.is_reached()
     second = asyncio.create_task(insert_one(store, behind))
 
-    with pytest.raises(OutcomeUnknown):
-        await first
-    with pytest.raises(StoreUnavailable):
-        await second
-    let_go.set()
+    with in_haste(store):
+        with pytest.raises(OutcomeUnknown):
+            await first
+        with pytest.raises(StoreUnavailable):
+            await second
+    gate.open()
 
     await accept(store, new_job())
     answers = await store.get([stuck.job_key, behind.job_key])
@@ -96,14 +100,16 @@ async def test_what_waits_behind_a_stuck_batch_is_withdrawn_and_the_batch_unknow
 
 async def test_a_claim_that_was_given_up_is_given_back(store: SQLiteStore, monkeypatch: pytest.MonkeyPatch) -> None:
     await accept(store, new_job())
-    let_go = threading.Event()
-    monkeypatch.setattr(_claim, "claim", after(let_go, _claim.claim))
-    with pytest.raises(OutcomeUnknown):
-        await claim(store, request())
+    gate = Gate(_claim.claim)
+    monkeypatch.setattr(_claim, "claim", gate.move)
+    given_up = asyncio.create_task(claim(store, request()))
+    await gate.is_reached()
+    with in_haste(store), pytest.raises(OutcomeUnknown):
+        await given_up
     monkeypatch.undo()
-    let_go.set()
+    gate.open()
 
-    async with asyncio.timeout(5):
+    async with asyncio.timeout(PATIENCE):
         answer = await claim(store, request())
         while not answer.claims:
             answer = await claim(store, request())
@@ -246,12 +252,32 @@ def locked(store: SQLiteStore) -> sqlite3.Connection:
     return other
 
 
-def after(event: threading.Event, move: Callable[..., object]) -> Callable[..., object]:
-    def moved(*args: object, **kwargs: object) -> object:
-        assert event.wait(5)
-        return move(*args, **kwargs)
+@contextmanager
+def in_haste(store: SQLiteStore) -> Generator[None]:
+    """Shorten the deadlines of calls for a while; for all of a test, a busy machine's pauses would break them too."""
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(store._writer, "_call_timeout", 0.3)
+        patch.setattr(store._writer, "_insert_timeout", 0.3)
+        yield
 
-    return moved
+
+class Gate:
+    """Keeps a move waiting on the writer's thread."""
+
+    def __init__(self, move: Callable[..., object]) -> None:
+        self._move = move
+        self._reached, self._opened = threading.Event(), threading.Event()
+
+    def move(self, *args: object, **kwargs: object) -> object:
+        self._reached.set()
+        assert self._opened.wait(PATIENCE)
+        return self._move(*args, **kwargs)
+
+    async def is_reached(self) -> None:
+        assert await asyncio.to_thread(self._reached.wait, PATIENCE)
+
+    def open(self) -> None:
+        self._opened.set()
 
 
 def failing_on(job_id: str, move: Callable[..., object]) -> Callable[..., object]:
