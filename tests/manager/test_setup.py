@@ -9,16 +9,16 @@ from asyncinfer import JobManager, SetupContext, model
 
 
 class Slow:
-    """Its setup takes four times what one of its attempts may take."""
+    """Its setup takes longer than one of its attempts may take."""
 
     def setup(self, ctx: SetupContext) -> None:
-        time.sleep(0.4)  # loads weights
+        time.sleep(1.5)  # loads weights
 
     def predict(self, number: int) -> int:
         return 2 * number
 
 
-slow = model(Slow, name="slow", time_limit=0.1)
+slow = model(Slow, name="slow", time_limit=1)
 
 
 async def test_the_time_limit_of_a_job_does_not_pay_for_the_setup(tmp_path: Path) -> None:
