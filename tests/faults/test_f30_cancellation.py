@@ -136,6 +136,8 @@ async def test_opening_and_closing_may_be_cancelled(tmp_path: Path, size: Size) 
     figures = Reopened(**{name: found[name] for name in Reopened.__struct_fields__})
     publish("F30 opening and closing", size, figures)
     assert reopening_verdict(figures) == []
+    assert figures.openings_cancelled
+    assert figures.closings_cancelled
 
 
 async def test_canary_a_closing_that_is_cut_short(tmp_path: Path, monkeypatch: pytest.MonkeyPatch) -> None:

@@ -101,7 +101,9 @@ async def hold_the_lock(folder: Path, seconds: float) -> Figures:
     store = SQLiteStore(database, call_timeout=DEADLINE, insert_timeout=DEADLINE)
     await store.open()
     is_over = asyncio.Event()
-    callers = [Caller(store, random.Random(number), f"worker-{number}") for number in range(CALLERS)]
+    callers = [
+        Caller(store, random.Random(number), f"worker-{number}", goes_away=number % 2 == 1) for number in range(CALLERS)
+    ]
     with nursery(folder / "logs") as processes:
         serving = [asyncio.create_task(caller.serve(is_over)) for caller in callers]
         processes.start(hold_write_lock, database, witnesses, seconds)
@@ -132,12 +134,16 @@ async def hold_the_lock(folder: Path, seconds: float) -> Figures:
 
 
 class Caller:
-    """Submits, claims and finishes, as a manager does, and keeps in mind what it was told."""
+    """Submits, claims and finishes, as a manager does, and keeps in mind what it was told.
 
-    def __init__(self, store: SQLiteStore, randomness: random.Random, worker: str) -> None:
+    One that `goes_away` waits for no submission as long as the store may take.
+    """
+
+    def __init__(self, store: SQLiteStore, randomness: random.Random, worker: str, *, goes_away: bool) -> None:
         self._store = store
         self._random = randomness
         self._worker = worker
+        self._goes_away = goes_away
         self.held: list[Finish] = []
         self.accepted: list[JobKey] = []
         self.refused: list[JobKey] = []
@@ -156,7 +162,7 @@ class Caller:
         keys = [job.job_key for job in jobs]
         began = time.monotonic()
         try:
-            if self._random.random() < 0.2:
+            if self._goes_away:
                 async with asyncio.timeout(self._random.uniform(0, DEADLINE / 2)):
                     await self._store.insert(jobs, Limits())
             else:
