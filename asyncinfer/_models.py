@@ -44,9 +44,13 @@ class Submission(Struct, Generic[R_co], frozen=True, gc=False):
     cost: int = 1
     request: bytes = b""
     """What else must be equal under one key or id; an adapter that takes whole requests puts their rest here."""
+    hashed: bytes = b""
+    """Its fingerprint, where that was already worked out: that of a large input takes long."""
 
     def fingerprint(self) -> bytes:
         """Return a hash that is equal for equal inputs of one model, whatever door they came through."""
+        if self.hashed:
+            return self.hashed
         canonical = self.model.definition.canonical(self.input, self.content_type)
         return fingerprint(self.model.name.encode(), canonical)
 

@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import AsyncIterator, Iterable, Mapping, Sequence
 from typing import Any, Literal, ParamSpec, TypeVar, overload
 
+from msgspec.structs import replace
+
 from asyncinfer._core import ManagerCore
 from asyncinfer._engine import Engine
 from asyncinfer._handle import JobHandle
@@ -13,7 +15,7 @@ from asyncinfer._limits import Limits, Retention
 from asyncinfer._models import Model, Submission
 from asyncinfer._offload import offload
 from asyncinfer._services.waiters import Waiter
-from asyncinfer._weight import is_heavy
+from asyncinfer._weight import HEAVY_BYTES, is_heavy
 from asyncinfer.abc import CancelAnswer, Counts, EventPage, Inserted, JobFilter, JobPage
 from asyncinfer.errors import (
     AsyncinferError,
@@ -97,6 +99,8 @@ class ScopedManager:
     async def _insert_one(self, submission: Submission[Any]) -> tuple[NewJob, Waiter, Inserted]:
         engine = self._core.engine
         self._core.require(submission.model)
+        if len(submission.input) > HEAVY_BYTES:
+            submission = await _hashed(submission)
         job = engine.factory.new_job(submission, self._owner, engine.clock.now())
         if not engine.observers.all:
             return job, *await self._insert(submission, job)
@@ -146,6 +150,8 @@ class ScopedManager:
         failures: list[AsyncinferError],
     ) -> None:
         engine = self._engine
+        if any(len(submission.input) > HEAVY_BYTES for submission in chunk):
+            chunk = [await _hashed(submission) for submission in chunk]
         now = engine.clock.now()
         with engine.observers.submit([self._new_job(submission, now) for submission in chunk]) as submit:
             jobs = submit.jobs
@@ -409,6 +415,13 @@ def _require_model(model: object) -> None:
     raise InvalidOption(f"model: expected a Model, got {type(model).__name__}; register it with asyncinfer.model(…)")
 
 
+async def _hashed(submission: Submission[R]) -> Submission[R]:
+    """Work out the fingerprint of a large input off the loop, where a key, an id or dedup will need it."""
+    if len(submission.input) <= HEAVY_BYTES or _HASHED_FOR.isdisjoint(submission.options):
+        return submission
+    return replace(submission, hashed=await offload(submission.fingerprint))
+
+
 def _require_filter(matching: JobFilter) -> None:
     if matching.is_empty:
         raise InvalidOption("matching: expected a filter that selects something, an empty one would be every job")
@@ -425,4 +438,5 @@ def _is_heavy_input(args: Iterable[object], kwargs: Mapping[str, object]) -> boo
     return False
 
 
+_HASHED_FOR = frozenset({"idempotency_key", "job_id", "dedup"})
 _LIGHT = frozenset({type(None), bool, int, float})

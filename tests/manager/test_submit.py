@@ -3,12 +3,13 @@
 from __future__ import annotations
 
 import asyncio
+import threading
 from datetime import UTC, datetime, timedelta
 
 import msgspec
 import pytest
 
-from asyncinfer import IdempotencyConflict, InvalidInput, JobFailed, JobManager, Retention
+from asyncinfer import IdempotencyConflict, InvalidInput, JobFailed, JobManager, Retention, Submission
 from asyncinfer.errors import InvalidOption, TooLarge, UnknownJob, UnknownModel
 from tests.manager.models import Point, asks_for_later, double, echo, fails, fails_twice, mirror, resumes
 
@@ -175,3 +176,22 @@ async def test_a_bound_submission_that_is_there_already_is_told_as_it_stands(man
     handle, told = await manager.submit_bound(echo.options(idempotency_key="k").bind("hi"))
 
     assert (handle.is_existing, told.id, told.status) == (True, first.id, "succeeded")
+
+
+async def test_a_large_input_is_hashed_off_the_loop(manager: JobManager, monkeypatch: pytest.MonkeyPatch) -> None:
+    threads: set[int] = set()
+    fingerprint = Submission[str].fingerprint
+
+    def noting(submission: Submission[str]) -> bytes:
+        if not submission.hashed:
+            threads.add(threading.get_ident())
+        return fingerprint(submission)
+
+    monkeypatch.setattr(Submission, "fingerprint", noting)
+    large, keyed = "x" * 300_000, echo.options(idempotency_key="k")
+    first = await manager.submit(keyed, large)
+    (second,) = await manager.submit_many([keyed.bind(large)])
+
+    assert second.id == first.id
+    assert threads
+    assert threading.get_ident() not in threads
