@@ -36,10 +36,10 @@ try:
         use_span,
     )
     from opentelemetry.trace.propagation.tracecontext import TraceContextTextMapPropagator
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "opentelemetry":
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] != "opentelemetry":
         raise
-    raise MissingExtra(f"tracing needs {error.name}: pip install 'asyncinfer[otel]'") from error
+    raise MissingExtra(f"tracing needs {_error.name}: pip install 'asyncinfer[otel]'") from _error
 
 __all__ = ["Tracing"]
 

@@ -24,10 +24,10 @@ from asyncinfer.errors import MissingExtra, StoreError
 try:
     from prometheus_client import CollectorRegistry, Counter, Gauge, Histogram
     from prometheus_client.exposition import choose_encoder
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] != "prometheus_client":
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] != "prometheus_client":
         raise
-    raise MissingExtra(f"metrics need {error.name}: pip install 'asyncinfer[http]'") from error
+    raise MissingExtra(f"metrics need {_error.name}: pip install 'asyncinfer[http]'") from _error
 
 __all__ = ["PrometheusTelemetry"]
 

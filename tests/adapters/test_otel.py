@@ -3,6 +3,8 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
+import sys
 import threading
 from collections.abc import Sequence
 
@@ -15,7 +17,7 @@ from opentelemetry.trace import SpanContext, SpanKind, StatusCode
 
 from asyncinfer import Batch, JobFailed, JobManager, Limits, QueueFull, RetryPolicy, current_job, model
 from asyncinfer.adapters.otel import Tracing
-from asyncinfer.errors import StoreUnavailable
+from asyncinfer.errors import MissingExtra, StoreUnavailable
 from asyncinfer.testing import FaultyStore
 from asyncinfer_memory import MemoryStore
 
@@ -270,3 +272,11 @@ async def test_without_an_sdk_nothing_is_kept_with_a_job() -> None:
         handle = await manager.submit(echo, "hi")
         assert await handle == "hi"
         assert (await handle.job()).traceparent is None
+
+
+def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "opentelemetry.context", None)
+    monkeypatch.delitem(sys.modules, "asyncinfer.adapters.otel")
+
+    with pytest.raises(MissingExtra, match=r"pip install 'asyncinfer\[otel\]'"):
+        importlib.import_module("asyncinfer.adapters.otel")

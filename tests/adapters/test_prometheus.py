@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import asyncio
+import importlib
 import re
+import sys
 from collections.abc import AsyncIterator
 
 import pytest
@@ -13,7 +15,7 @@ from prometheus_client.parser import text_string_to_metric_families
 from asyncinfer import JobFailed, JobManager, Limits, QueueFull, QueueLimits, RetryPolicy, current_job, model
 from asyncinfer.abc import ClaimRequest, ModelRoom
 from asyncinfer.adapters.prometheus import PrometheusTelemetry
-from asyncinfer.errors import Draining, StoreUnavailable
+from asyncinfer.errors import Draining, MissingExtra, StoreUnavailable
 from asyncinfer.testing import FaultyStore
 from asyncinfer.testing.builders import new_job, request, room, success
 from asyncinfer.testing.steps import accept, claim_one
@@ -212,6 +214,14 @@ async def test_models_that_nobody_has_published_share_one_label(
     assert value(metrics, "jobs_submitted_total", queue="other", model="other", outcome="inserted") == 3
     assert value(metrics, "jobs_queued", queue="other", model="other") == 3
     assert b"nobodys" not in body
+
+
+def test_a_missing_extra_is_told(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setitem(sys.modules, "prometheus_client", None)
+    monkeypatch.delitem(sys.modules, "asyncinfer.adapters.prometheus")
+
+    with pytest.raises(MissingExtra, match=r"pip install 'asyncinfer\[http\]'"):
+        importlib.import_module("asyncinfer.adapters.prometheus")
 
 
 def test_two_adapters_need_two_registries() -> None:
