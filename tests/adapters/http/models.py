@@ -4,11 +4,11 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncIterator
-from typing import Literal
+from typing import Any, Literal
 
 import msgspec
 
-from asyncinfer import RetryPolicy, current_job, model
+from asyncinfer import Model, RetryPolicy, current_job, model
 
 
 class Point(msgspec.Struct):
@@ -61,4 +61,5 @@ async def waits_for_ever(text: str = "") -> None:
     await asyncio.Event().wait()
 
 
-ALL = [echo, mirror, doubles, paint, fails, fails_once, counts, waits_for_ever]
+# Any: each has its own types.
+ALL: list[Model[..., Any, Any]] = [echo, mirror, doubles, paint, fails, fails_once, counts, waits_for_ever]

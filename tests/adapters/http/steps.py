@@ -29,9 +29,9 @@ async def submitted(client: httpx.AsyncClient, model: str = "echo", given: Json 
 
 async def ended(client: httpx.AsyncClient, model: str = "echo", given: Json | None = None, **members: Any) -> Json:
     """Submit a job; return it as it ended."""
-    job = await submitted(client, model, given, **members)
-    answered = await client.get(f"/v1/jobs/{job['id']}", params={"wait": 10})
-    job = answered.json()
+    accepted = await submitted(client, model, given, **members)
+    answered = await client.get(f"/v1/jobs/{accepted['id']}", params={"wait": 10})
+    job: Json = answered.json()
     assert job["finished_at"] is not None, job
     return job
 

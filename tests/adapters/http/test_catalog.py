@@ -10,7 +10,7 @@ import pytest
 from asyncinfer import JobManager, Limits, QueueLimits
 from asyncinfer.adapters.http import create_app
 from tests.adapters.http.conftest import connected
-from tests.adapters.http.models import ALL
+from tests.adapters.http.models import ALL, waits_for_ever
 from tests.adapters.http.steps import BASE, pointer_of, running, slug_of, submitted
 
 
@@ -45,7 +45,7 @@ async def test_a_queue_tells_how_the_callers_jobs_stand() -> None:
         connected(create_app(manager, public_base_url=BASE, allow_anonymous=True)) as client,
     ):
         await running(client)
-        await manager.scoped("somebody").submit(ALL[-1])  # type: ignore[arg-type]
+        await manager.scoped("somebody").submit(waits_for_ever)
         one_of_two = (await client.get("/v1/queues/slow")).json()
         await submitted(client, "waits_for_ever")
         full = (await client.get("/v1/queues/slow")).json()
@@ -75,7 +75,7 @@ async def test_a_purge_cancels_the_callers_waiting_jobs_only(client: httpx.Async
     runs = await running(client)
     await manager.pause("slow")
     waits = await submitted(client, "waits_for_ever")
-    others = await manager.scoped("somebody").submit(ALL[-1])  # type: ignore[arg-type]
+    others = await manager.scoped("somebody").submit(waits_for_ever)
     answered = await client.post("/v1/queues/slow/purge")
     assert (answered.status_code, answered.json()) == (200, {"object": "list", "data": [waits["id"]]})
     statuses = [(await client.get(f"/v1/jobs/{job['id']}")).json()["status"] for job in (runs, waits)]

@@ -35,7 +35,8 @@ async def test_a_pending_result_is_answered_with_the_job_and_when_to_look_again(
     answered = await client.get(f"/v1/jobs/{job['id']}/result")
     assert (answered.status_code, answered.json()["status"]) == (202, "running")
     assert answered.headers["retry-after"] == "1"
-    assert answered.headers["location"] == answered.headers["operation-location"] == f"{BASE}/v1/jobs/{job['id']}"
+    assert answered.headers["location"] == f"{BASE}/v1/jobs/{job['id']}/result"
+    assert answered.headers["operation-location"] == f"{BASE}/v1/jobs/{job['id']}"
 
 
 async def test_a_failed_job_has_no_result(client: httpx.AsyncClient) -> None:
