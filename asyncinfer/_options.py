@@ -287,7 +287,7 @@ _SUBMIT_CHECKS: dict[str, _Check] = {
     "idempotency_key": _optional(_text(r"[ -~]{1,255}", "1 to 255 printable ASCII characters")),
     "dedup": _Check(_is_dedup, "a bool or a number of seconds"),
     "webhook": _optional(_Check(_is_webhook, f"a URL, a Subscription, or at most {MAX_WEBHOOKS} of them")),
-    "labels": _Check(_are_labels, "a mapping of str (1 to 64 characters) to str (up to 256)"),
+    "labels": _Check(_are_labels, "a mapping of str (1 to 64 printable characters) to str (up to 256)"),
     "metadata": _Check(lambda value: True, "anything"),
     "retry": _Check(_is_submit_retry, "a RetryPolicy without retry_on (that stays the model's)"),
     "retention": _Check(_is_retention, "a Retention of seconds from 0"),

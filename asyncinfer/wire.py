@@ -18,7 +18,7 @@ MAX_SECONDS = 10 * 366 * 86_400
 Name = Annotated[str, Meta(min_length=1, max_length=128, pattern="^[A-Za-z0-9_][A-Za-z0-9_.:-]*$")]
 JobId = Annotated[str, Meta(min_length=1, max_length=64, pattern="^[A-Za-z0-9_-]{1,64}$")]
 Instant = Annotated[datetime, Meta(tz=True)]
-Seconds = Annotated[float, Meta(gt=0, le=MAX_SECONDS)]
+Seconds = Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)]
 SecondsOrZero = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=64)]
 LabelText = Annotated[str, Meta(max_length=256)]

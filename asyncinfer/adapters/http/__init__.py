@@ -12,10 +12,10 @@ try:
     from asyncinfer.adapters.http._app import create_app
     from asyncinfer.adapters.http._bounds import Bounds
     from asyncinfer.adapters.http._rate_limit import RateLimit
-except ModuleNotFoundError as error:
-    if (error.name or "").partition(".")[0] not in ("starlette", "prometheus_client"):
+except ModuleNotFoundError as _error:
+    if (_error.name or "").partition(".")[0] not in ("starlette", "prometheus_client"):
         raise
-    raise MissingExtra(f"the HTTP adapter needs {error.name}: pip install 'asyncinfer[http]'") from error
+    raise MissingExtra(f"the HTTP adapter needs {_error.name}: pip install 'asyncinfer[http]'") from _error
 
 __all__ = [
     "Action",

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import re
+import traceback
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
 from urllib.parse import urlsplit
@@ -19,9 +20,11 @@ from asyncinfer import JobManager
 from asyncinfer.adapters.http._access import Authenticate, Authorize, Principal
 from asyncinfer.adapters.http._bounds import Bounds
 from asyncinfer.adapters.http._call import Answer, Call, ClientGone, Responds, Service, problem_answer
+from asyncinfer.adapters.http._headers import header_lines
 from asyncinfer.adapters.http._operations import OPERATIONS, Method, Operation
 from asyncinfer.adapters.http._problems import ProblemRaised, problem, problem_of
 from asyncinfer.adapters.http._rate_limit import RateLimit, RateLimiter
+from asyncinfer.adapters.prometheus import PrometheusTelemetry
 from asyncinfer.errors import AsyncinferError, InvalidOption
 
 logger = logging.getLogger("asyncinfer.http")
@@ -35,6 +38,7 @@ def create_app(
     authorize: Authorize | None = None,
     allow_anonymous: bool = False,
     rate_limit: RateLimit | None = None,
+    metrics: PrometheusTelemetry | None = None,
     bounds: Bounds | None = None,
     debug: bool = False,
 ) -> Starlette:
@@ -43,19 +47,23 @@ def create_app(
     `public_base_url` is where clients find it, the prefix included: links are made from it, never from a request's
     Host. Run by itself, its lifespan opens and closes the manager; mounted, the outer lifespan has to. `authenticate`
     says who asks; without it `allow_anonymous=True` has to be written out, and everybody is the unnamed owner.
-    `authorize` may forbid an action. `rate_limit` bounds each principal's requests. `debug` shows tracebacks of models
+    `authorize` may forbid an action. `rate_limit` bounds each principal's requests. `metrics` is what `/metrics` shows;
+    by default of its own, which watches `manager` from now on. `debug` shows tracebacks of models
     to their callers. Raises InvalidOption.
     """
     if authenticate is None and not allow_anonymous:
         raise InvalidOption("authenticate: expected who asks, or allow_anonymous=True written out")
     if authenticate is not None and allow_anonymous:
         raise InvalidOption("allow_anonymous: expected False beside authenticate")
+    metrics = metrics or PrometheusTelemetry()
+    manager.observe(metrics)
     service = Service(
         manager,
         base_url=_checked_url(public_base_url),
         authenticate=authenticate,
         authorize=authorize,
         limiter=None if rate_limit is None else RateLimiter(rate_limit),
+        metrics=metrics,
         bounds=bounds or Bounds(),
         debug=debug,
     )
@@ -68,11 +76,13 @@ def create_app(
         async with manager:
             yield
 
-    return Starlette(
+    app = Starlette(
         routes=_routes(service),
         lifespan=lifespan,
         exception_handlers={404: _nothing_here},
     )
+    app.router.redirect_slashes = False  # it would redirect to whatever Host the request names
+    return app
 
 
 def _routes(service: Service) -> list[BaseRoute]:
@@ -91,23 +101,31 @@ class Resource:
 
     async def __call__(self, scope: Scope, receive: Receive, send: Send) -> None:
         is_head = scope["method"] == "HEAD"
-        call = Call(self._service, scope, receive, dict(scope["headers"]))
+        call = Call(self._service, scope, receive, header_lines(scope["headers"]))
         try:
-            responds = await self._answer(call)
+            responds = await self._responds(call)
             if isinstance(responds, Answer) and call.rate_headers:
                 responds = Answer(responds.status, responds.body, [*responds.headers, *call.rate_headers])
+            await responds.send(send, is_head=is_head)
+        except (ClientGone, OSError):
+            return  # nobody is there to be answered
+        except Exception as error:  # noqa: BLE001  a server breaks the connection of an answer that is not ended
+            _log_failure(scope, error)
+
+    async def _responds(self, call: Call) -> Responds:
+        try:
+            return await self._answer(call)
         except ProblemRaised as raised:
-            responds = problem_answer(raised.document, raised.headers)
+            return problem_answer(raised.document, raised.headers)
         except ClientGone:
-            return
+            raise
         except AsyncinferError as error:
             known = problem_of(error)
-            responds = problem_answer(known.document, known.headers)
-        except Exception:
-            logger.exception("a request to %s failed", scope["route"].path if "route" in scope else "a route")
+            return problem_answer(known.document, known.headers)
+        except Exception as error:  # noqa: BLE001  it is logged, and answered with 500
+            _log_failure(call.scope, error)
             failed = problem("internal-error")
-            responds = problem_answer(failed.document, failed.headers)
-        await responds.send(send, is_head=is_head)
+            return problem_answer(failed.document, failed.headers)
 
     async def _answer(self, call: Call) -> Responds:
         service = self._service
@@ -128,7 +146,7 @@ async def _identify(call: Call) -> None:
     """Find out who asks and give the call their jobs. Raise a Problem."""
     service = call.service
     if service.authenticate is None:
-        call.owned = service.manager.scoped("")
+        call.owned = service.jobs_of("")
     else:
         principal = await service.authenticate(Request(call.scope))
         if principal is None:
@@ -136,9 +154,17 @@ async def _identify(call: Call) -> None:
         if not isinstance(principal, Principal):  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
             raise TypeError(f"authenticate: expected a Principal or None, got {type(principal).__name__}")
         call.principal = principal
-        call.owned = service.manager.scoped(principal.owner)
+        call.owned = service.jobs_of(principal.owner)
     if service.limiter is not None:
         call.rate_headers = service.limiter.take(call.owned.owner)
+
+
+def _log_failure(scope: Scope, error: Exception) -> None:
+    """Say where it failed. Its text may hold what a client sent, a token even: that is for DEBUG alone."""
+    where = "".join(traceback.format_tb(error.__traceback__))
+    route = scope["route"].path if "route" in scope else "a route"
+    logger.error("a request to %s failed with %s at\n%s", route, type(error).__qualname__, where)
+    logger.debug("a request to %s failed", route, exc_info=error)
 
 
 async def _nothing_here(request: Request, error: Exception) -> Response:

@@ -13,6 +13,7 @@ from msgspec import Struct
 from starlette.types import Receive, Scope, Send
 
 from asyncinfer import Job, JobManager, ScopedManager, wire
+from asyncinfer._offload import offload
 from asyncinfer._weight import HEAVY_BYTES
 from asyncinfer.adapters.http._access import Action, Authenticate, Authorize, Principal
 from asyncinfer.adapters.http._bounds import Bounds
@@ -20,6 +21,7 @@ from asyncinfer.adapters.http._job_answer import JobAnswers
 from asyncinfer.adapters.http._problems import invalid, problem
 from asyncinfer.adapters.http._rate_limit import Headers, RateLimiter
 from asyncinfer.adapters.http._strict_json import NotStrict, check_strict_json
+from asyncinfer.adapters.prometheus import PrometheusTelemetry
 
 T = TypeVar("T")
 
@@ -39,7 +41,7 @@ class Answer(Struct, frozen=True):
 
     async def send(self, send: Send, *, is_head: bool = False) -> None:
         headers = [*self.headers]
-        if self.status != 204:
+        if self.status not in (204, 304):
             headers.append((b"content-length", b"%d" % len(self.body)))
         await send({"type": "http.response.start", "status": self.status, "headers": headers})
         await send({"type": "http.response.body", "body": b"" if is_head else self.body})
@@ -72,6 +74,7 @@ class Service:
         authenticate: Authenticate | None,
         authorize: Authorize | None,
         limiter: RateLimiter | None,
+        metrics: PrometheusTelemetry,
         bounds: Bounds,
         debug: bool,
     ) -> None:
@@ -80,9 +83,15 @@ class Service:
         self.authenticate = authenticate
         self.authorize = authorize
         self.limiter = limiter
+        self.metrics = metrics
         self.bounds = bounds
+        self._anonymous: ScopedManager = manager.scoped("")
         self.jobs = JobAnswers(base_url, debug=debug)
         self._draining: asyncio.Task[None] | None = None
+
+    def jobs_of(self, owner: str) -> ScopedManager:
+        """Return an owner's jobs; the empty owner is everybody of an application without names."""
+        return self.manager.scoped(owner) if owner else self._anonymous
 
     def draining(self) -> asyncio.Task[None]:
         """Return a task that is done once the manager drains: whoever waits for news should be sent away."""
@@ -98,7 +107,7 @@ class Call:
         self.service = service
         self.scope = scope
         self.headers = headers
-        """The last value of each; names are lower case."""
+        """By name, lower case; see `header_lines`."""
         self.receive = receive
         self.principal: Principal | None = None
         self.owned: ScopedManager = service.manager
@@ -130,7 +139,7 @@ class Call:
                 raise invalid(name, f"unknown query parameter; known are {', '.join(known) or 'none'}")
             if name in found:
                 raise invalid(name, "given twice")
-            if "\0" in value:
+            if "\0" in name or "\0" in value:
                 raise invalid(name, "holds a NUL")
             found[name] = value
         return found
@@ -159,7 +168,7 @@ class Call:
         data = await self._body()
         try:
             if len(data) > HEAVY_BYTES:
-                await asyncio.to_thread(check_strict_json, data)
+                await offload(check_strict_json, data)
             else:
                 check_strict_json(data)
         except NotStrict as error:
@@ -191,8 +200,8 @@ class Call:
         except TimeoutError:
             raise problem("request-timeout", "the body did not arrive in time", headers=[CLOSE]) from None
 
-    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T:
-        """Return what `work` gives. Raise ClientGone when the client leaves first, a Problem when the manager drains.
+    async def while_connected(self, work: Coroutine[Any, Any, T]) -> T | None:
+        """Return what `work` gives, None when the manager drains first. Raise ClientGone when the client leaves first.
 
         The request's body has to be read before.
         """
@@ -205,7 +214,7 @@ class Call:
                 return task.result()
             if gone.done():
                 raise ClientGone
-            raise problem("draining", "ask again", retry_after=1)
+            return None
         finally:
             await ended(task, gone)
 

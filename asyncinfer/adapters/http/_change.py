@@ -5,6 +5,7 @@ from __future__ import annotations
 from asyncinfer.adapters.http._call import Answer, Call
 from asyncinfer.adapters.http._look import found, handle_of, job_answer
 from asyncinfer.adapters.http._problems import problem
+from asyncinfer.errors import UnknownJob
 
 RUNNING_SECONDS = 5
 """After which a job that still runs may be deleted or retried, perhaps."""
@@ -27,7 +28,7 @@ async def retry(call: Call) -> Answer:
     if not job.is_terminal:
         raise problem("job-not-terminal", f"it is {job.status}", job_id=job.id, retry_after=RUNNING_SECONDS)
     again = await call.owned.retry(handle.id)
-    return await job_answer(call, await again.job(), 202, call.rate_headers, is_new=True)
+    return await job_answer(call, await again.job(), 202, is_new=True)
 
 
 async def delete(call: Call) -> Answer:
@@ -35,6 +36,11 @@ async def delete(call: Call) -> Answer:
     call.query()
     handle = handle_of(call)
     await call.may_with_job("delete", handle.id)
-    if await call.owned.delete(handle.id) == "running":
+    try:
+        answered = await call.owned.delete(handle.id)
+    except UnknownJob:
+        await handle.job()  # says whether it has ever been
+        raise
+    if answered == "running":
         raise problem("job-not-terminal", "it is running", job_id=handle.id, retry_after=RUNNING_SECONDS)
     return Answer(204)

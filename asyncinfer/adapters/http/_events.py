@@ -12,24 +12,27 @@ from msgspec import Struct
 from starlette.types import Send
 
 from asyncinfer import Event, GapEvent, Job, JobHandle, ResetEvent, StatusEvent, wire
-from asyncinfer._limits import MIB
+from asyncinfer._limits import KIB
 from asyncinfer.abc import StoredEvent
-from asyncinfer.adapters.http._call import Answer, Call, ClientGone, Responds, answer, ended
+from asyncinfer.adapters.http._call import Answer, Call, Responds, answer, ended
 from asyncinfer.adapters.http._headers import accepts
 from asyncinfer.adapters.http._job_answer import JobAnswers
 from asyncinfer.adapters.http._look import count_in, found
 from asyncinfer.adapters.http._problems import invalid
-from asyncinfer.errors import JobExpired, UnknownJob
+from asyncinfer.errors import JobExpired, StoreError, UnknownJob
 from asyncinfer.lifecycle import TERMINAL
 
 RETRY_MS = 2_000
 """What a browser waits before it comes back."""
-CHUNK_BYTES = MIB
-"""Of events that are sent at a time."""
+CHUNK_BYTES = 64 * KIB
+"""Of events that are sent at a time: a reader that is stuck costs a few times this, beside the page it is at."""
 LONGEST_PAGE = 1_000
+HIGHEST_ID = 10**9 - 1
+VARY = (b"vary", b"Accept")
 _HEADERS = (
     (b"content-type", b"text/event-stream; charset=utf-8"),
     (b"cache-control", b"no-store"),
+    VARY,
     (b"x-accel-buffering", b"no"),  # asks nginx not to gather what should arrive at once
 )
 _KEEP_ALIVE = b": keep-alive\n\n"
@@ -46,15 +49,15 @@ class Done(Struct, frozen=True):
 async def events(call: Call) -> Responds:
     """Answer with a page of events, or (`Accept: text/event-stream`) with all of them as they happen."""
     query = call.query("after", "limit")
-    after = count_in(query, "after", default=0, lowest=0, highest=10**9 - 1)
+    after = _last_event_id(call, count_in(query, "after", default=0, lowest=0, highest=HIGHEST_ID))
     limit = count_in(query, "limit", default=200, highest=LONGEST_PAGE)
     handle, job = await found(call)
     await call.may("events", job)
     if not accepts(call.headers, "text/event-stream"):
         return await _page(call, job, after, limit)
-    after = min(_last_event_id(call, after), job.revision)
+    after = min(after, job.revision)
     if job.is_terminal and after >= job.revision:
-        return Answer(204)
+        return Answer(204, b"", [VARY])
     return EventStream(call, handle, job, after)
 
 
@@ -66,7 +69,7 @@ async def _page(call: Call, job: Job, after: int, limit: int) -> Answer:
         has_more=page.has_more,
         next_cursor=str(page.events[-1].id if page.events else after),
     )
-    return answer(told)
+    return answer(told, 200, [VARY])
 
 
 def _last_event_id(call: Call, after: int) -> int:
@@ -94,14 +97,17 @@ class EventStream:
         self._jobs: JobAnswers = call.service.jobs
 
     async def send(self, send: Send, *, is_head: bool = False) -> None:
-        await send({"type": "http.response.start", "status": 200, "headers": list(_HEADERS)})
-        if not is_head:
-            with contextlib.suppress(ClientGone, UnknownJob, JobExpired, TimeoutError, OSError):
-                await self._stream(send)
-        await send({"type": "http.response.body", "body": b""})
+        # Whoever takes nothing, or is gone, gets no end either: a server closes a connection whose answer lacks one.
+        with contextlib.suppress(TimeoutError, OSError):
+            await send({"type": "http.response.start", "status": 200, "headers": [*_HEADERS, *self._call.rate_headers]})
+            if not is_head:
+                # Cut short, the stream has no `done`: its reader comes back and goes on by id.
+                with contextlib.suppress(UnknownJob, JobExpired, StoreError):
+                    await self._stream(send)
+            await self._write(send, b"", more_body=False)
 
     async def _stream(self, send: Send) -> None:
-        await self._write(send, b"retry: %d\n\n" % RETRY_MS + self._snapshot(self._job))
+        await self._write(send, b"retry: %d\n" % RETRY_MS + self._snapshot(self._job))
         async with contextlib.aclosing(self._batches()) as batches:
             async for batch in batches:
                 if batch is None:
@@ -143,8 +149,9 @@ class EventStream:
             lines.append(text)
             size += len(text)
             if size >= CHUNK_BYTES:
-                await self._write(send, b"".join(lines))
+                chunk = b"".join(lines)
                 lines, size = [], 0
+                await self._write(send, chunk)
         if lines:
             await self._write(send, b"".join(lines))
 
@@ -170,9 +177,9 @@ class EventStream:
     def _snapshot(self, job: Job) -> bytes:
         return _frame(b"snapshot", self._jobs.job(job, self._call.now()))
 
-    async def _write(self, send: Send, text: bytes) -> None:
+    async def _write(self, send: Send, text: bytes, *, more_body: bool = True) -> None:
         async with asyncio.timeout(self._call.service.bounds.send_seconds):
-            await send({"type": "http.response.body", "body": text, "more_body": True})
+            await send({"type": "http.response.body", "body": text, "more_body": more_body})
 
 
 def _frame(name: bytes, data: Struct, event_id: int | None = None) -> bytes:

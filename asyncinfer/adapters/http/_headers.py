@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
+from collections.abc import Iterable, Mapping
 
 from msgspec import Struct
 
@@ -22,6 +22,14 @@ class Preference(Struct, frozen=True):
     """Seconds to wait for the ending; 0: answer at once."""
     applied: bytes
     """For `Preference-Applied`; empty when nothing was asked."""
+
+
+def header_lines(headers: Iterable[tuple[bytes, bytes]]) -> dict[bytes, bytes]:
+    """Return the headers by name, lower case; several lines of one are one list (RFC 9110, section 5.3)."""
+    found: dict[bytes, bytes] = {}
+    for name, value in headers:
+        found[name] = found[name] + b", " + value if name in found else value
+    return found
 
 
 def preference(headers: Mapping[bytes, bytes], longest: float) -> Preference:

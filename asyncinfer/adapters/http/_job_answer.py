@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import asyncio
 from collections.abc import Sequence
 from datetime import UTC, datetime
 
@@ -10,6 +9,7 @@ from msgspec import Raw
 
 from asyncinfer import Attempt, Job, JobError, OutputEvent, Progress, ProgressEvent, StatusEvent, wire
 from asyncinfer._json import json_of
+from asyncinfer._offload import offload
 from asyncinfer._weight import HEAVY_BYTES
 from asyncinfer.abc import StoredEvent
 
@@ -34,7 +34,7 @@ class JobAnswers:
         """As `job`; a large result becomes JSON in a thread, not on the loop."""
         if job.result is None or len(job.result) <= HEAVY_BYTES:
             return self.job(job, now, place=place, is_deduplicated=is_deduplicated)
-        return await asyncio.to_thread(self.job, job, now, place=place, is_deduplicated=is_deduplicated)
+        return await offload(self.job, job, now, place=place, is_deduplicated=is_deduplicated)
 
     def job(self, job: Job, now: int, *, place: wire.Place | None = None, is_deduplicated: bool = False) -> wire.Job:
         """Return a job as it stands at `now`, in milliseconds."""
@@ -106,7 +106,7 @@ class JobAnswers:
     async def told_event(self, event: StoredEvent) -> wire.StatusEvent | wire.ProgressEvent | wire.OutputEvent:
         """As `event`; a large value becomes JSON in a thread, not on the loop."""
         if isinstance(event, OutputEvent) and len(event.data) > HEAVY_BYTES:
-            return await asyncio.to_thread(self.event, event)
+            return await offload(self.event, event)
         return self.event(event)
 
     def event(self, event: StoredEvent) -> wire.StatusEvent | wire.ProgressEvent | wire.OutputEvent:
@@ -123,7 +123,7 @@ class JobAnswers:
 
 async def told_value(data: bytes) -> Raw:
     """As `value_of`; a large value becomes JSON in a thread, not on the loop."""
-    return value_of(data) if len(data) <= HEAVY_BYTES else await asyncio.to_thread(value_of, data)
+    return value_of(data) if len(data) <= HEAVY_BYTES else await offload(value_of, data)
 
 
 def value_of(data: bytes) -> Raw:

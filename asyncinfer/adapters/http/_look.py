@@ -22,7 +22,7 @@ from asyncinfer.adapters.http._paths import ID
 from asyncinfer.adapters.http._problems import invalid, problem
 from asyncinfer.errors import UnknownJob
 
-_SECONDS = re.compile(r"\d{1,9}(\.\d{1,9})?")
+_SECONDS = re.compile(r"\d{1,9}(\.\d{1,20})?([eE](\+?\d{1,2}|-\d{1,3}))?")
 _COUNT = re.compile(r"\d{1,9}")
 _LABEL = "label."
 _STATUSES: tuple[Status, ...] = get_args(Status)
@@ -43,7 +43,10 @@ async def get(call: Call) -> Answer:
     if wait and not job.is_terminal:
         beyond = None if until == "terminal" else max(known, default=job.revision)
         if beyond is None or job.revision <= beyond:
-            job = await call.while_connected(handle.wait(wait, after=beyond))
+            waited = await call.while_connected(handle.wait(wait, after=beyond))
+            if waited is None:
+                raise problem("draining", "ask again", retry_after=1)
+            job = waited
     if job.revision in known:
         return Answer(304, b"", [(b"etag", etag_of(job.revision))])
     return await job_answer(call, job, include=include)
@@ -55,7 +58,9 @@ async def result(call: Call) -> Answer:
     _, job = await found(call)
     await call.may("result", job)
     if not job.is_terminal:
-        return await job_answer(call, job, 202, is_new=True)
+        # A poller that waits for another answer than 202 stays here; one that reads a status goes to the job.
+        url = call.service.jobs.url(job.id).encode()
+        return await job_answer(call, job, 202, [(b"location", url + b"/result"), (b"operation-location", url)])
     if job.status != "succeeded":
         raise problem("no-result", f"the job ended {job.status}", job_id=job.id, code=job.error and job.error.code)
     if job.result is None:
@@ -63,7 +68,7 @@ async def result(call: Call) -> Answer:
     headers = [(b"etag", etag_of(job.revision))]
     if is_bytes(job.result):
         return Answer(200, raw_bytes(job.result), [(b"content-type", b"application/octet-stream"), *headers])
-    return Answer(200, await told_value(job.result), [(b"content-type", b"application/json"), *headers])
+    return Answer(200, bytes(await told_value(job.result)), [(b"content-type", b"application/json"), *headers])
 
 
 async def find(call: Call) -> Answer:
@@ -116,11 +121,14 @@ async def job_answer(
     headers: Sequence[tuple[bytes, bytes]] = (),
     *,
     is_new: bool = False,
+    is_placed: bool = True,
     is_deduplicated: bool = False,
     include: frozenset[str] = frozenset(),
 ) -> Answer:
-    """Return a job as the answer; `is_new` says where it is."""
-    place = await _place(call, job) if job.status == "queued" else None
+    """Return a job as the answer; `is_new` says where it is, `is_placed` where it stands in its queue."""
+    place = None
+    if job.status == "queued":
+        place = await _place(call, job) if is_placed else wire.Place(name=job.queue, position=None, eta_seconds=None)
     told = await call.service.jobs.told(job, call.now(), place=place, is_deduplicated=is_deduplicated)
     if include:
         told = replace(
@@ -192,10 +200,7 @@ def _milliseconds(query: dict[str, str], name: str) -> int | None:
         when = None
     if when is None or when.tzinfo is None:
         raise invalid(name, "expected an instant as in RFC 3339, with its offset")
-    try:
-        return round(when.timestamp() * 1000)
-    except (OverflowError, ValueError):
-        raise invalid(name, "expected an instant in the years 1 to 9999 of UTC") from None
+    return round(when.timestamp() * 1000)
 
 
 def _links(call: Call, query: dict[str, str], page: wire.JobList) -> list[tuple[bytes, bytes]]:

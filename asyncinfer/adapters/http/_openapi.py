@@ -99,6 +99,8 @@ def _parameter(one: Parameter) -> Json:
         "description": one.says,
         "schema": one.schema,
     }
+    if one.schema.get("type") == "array":
+        told |= {"style": "form", "explode": False}  # parted by commas
     return told if one.example is None else told | {"example": one.example}
 
 

@@ -3,11 +3,11 @@
 from __future__ import annotations
 
 from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal
+from typing import Any, Literal, get_args
 
 from msgspec import Struct
 
-from asyncinfer import wire
+from asyncinfer import Status, wire
 from asyncinfer.adapters.http import _catalog, _change, _events, _look, _status, _submit
 from asyncinfer.adapters.http._call import Call, Responds
 
@@ -16,7 +16,13 @@ Json = dict[str, Any]  # Any: JSON has no type of its own
 
 _TEXT: Json = {"type": "string"}
 _WAIT: Json = {"type": "number", "minimum": 0, "maximum": 60}
+_CURSOR: Json = {"type": "string", "minLength": 1}
 _INSTANT: Json = {"type": "string", "format": "date-time"}
+_EVENT_ID: Json = {"type": "integer", "minimum": 0, "maximum": _events.HIGHEST_ID}
+
+
+def _some_of(*names: str) -> Json:
+    return {"type": "array", "items": {"enum": list(names)}}
 
 
 class Parameter(Struct, frozen=True):
@@ -102,14 +108,20 @@ OPERATIONS: Mapping[str, Mapping[Method, Operation]] = {
             handler=_look.find,
             says="List jobs, newest first, without outputs.",
             parameters=(
-                Parameter("status", "query", _TEXT, "Some of the statuses, parted by commas.", "queued,running"),
+                Parameter(
+                    "status",
+                    "query",
+                    _some_of(*get_args(Status)),
+                    "Some of the statuses, parted by commas.",
+                    ["queued"],
+                ),
                 Parameter("model", "query", _TEXT, "Of this model."),
                 Parameter("queue", "query", _TEXT, "Of this queue."),
                 Parameter("created_after", "query", _INSTANT, "Not before this instant."),
                 Parameter("created_before", "query", _INSTANT, "Not after this instant."),
                 Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "How many; default 50."),
-                Parameter("after", "query", _TEXT, "The `next_cursor` of a page."),
-                Parameter("before", "query", _TEXT, "The `prev_cursor` of a page."),
+                Parameter("after", "query", _CURSOR, "The `next_cursor` of a page."),
+                Parameter("before", "query", _CURSOR, "The `prev_cursor` of a page; not beside `after`."),
             ),
             gives={200: Gives("A page. Labels filter too: `label.NAME=TEXT`.", wire.JobList, ("Link",))},
             problems=("malformed-request", "validation"),
@@ -133,7 +145,9 @@ OPERATIONS: Mapping[str, Mapping[Method, Operation]] = {
                 _ID,
                 Parameter("wait", "query", _WAIT, "Seconds to wait until it has ended (see `until`)."),
                 Parameter("until", "query", {"enum": ["terminal", "change"]}, "What to wait for; default terminal."),
-                Parameter("include", "query", _TEXT, "`input`, `attempts` or both, parted by a comma.", "attempts"),
+                Parameter(
+                    "include", "query", _some_of("input", "attempts"), "Some more of it, parted by a comma.", ["input"]
+                ),
                 _CONDITION,
             ),
             gives={200: Gives("The job.", wire.Job, ("ETag", "Retry-After")), 304: Gives("It is as you know it.")},
@@ -168,11 +182,16 @@ OPERATIONS: Mapping[str, Mapping[Method, Operation]] = {
             says="What the job tells: a page, or with `Accept: text/event-stream` all of it as it happens.",
             parameters=(
                 _ID,
-                Parameter("after", "query", {"type": "integer", "minimum": 0}, "What lies behind this id."),
+                Parameter("after", "query", _EVENT_ID, "What lies behind this id."),
                 Parameter(
                     "limit", "query", {"type": "integer", "minimum": 1, "maximum": 1000}, "Of a page; default 200."
                 ),
-                Parameter("Last-Event-ID", "header", _TEXT, "As `after`, from a stream that was cut; it wins."),
+                Parameter(
+                    "Last-Event-ID",
+                    "header",
+                    {"type": "string", "pattern": "^[0-9]{0,18}$"},
+                    "As `after`, from a stream that was cut; it wins.",
+                ),
             ),
             gives={
                 200: Gives("A page, or a stream.", wire.EventList, (), "application/json, text/event-stream"),
@@ -259,6 +278,14 @@ OPERATIONS: Mapping[str, Mapping[Method, Operation]] = {
             says="Whether it takes jobs now.",
             gives={200: Gives("It does.", wire.Health), 503: Gives("It does not.", wire.Health)},
             is_public=True,
+        )
+    },
+    "/metrics": {
+        "GET": Operation(
+            id="getMetrics",
+            handler=_status.metrics,
+            says="The metrics of this process and its store, for Prometheus.",
+            gives={200: Gives("Text exposition, or OpenMetrics by `Accept`.", Any, (), "text/plain")},
         )
     },
     "/openapi.json": {

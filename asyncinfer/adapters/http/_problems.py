@@ -108,8 +108,8 @@ def problem_of(error: AsyncinferError) -> ProblemRaised:
 
 
 def pointer_of(path: str) -> str:
-    """Return a JSON Pointer (RFC 6901) of a path such as `input.ps[1].x`."""
-    steps = [name or index for name, index in _STEP.findall(path)]
+    """Return a JSON Pointer (RFC 6901) of a path such as `input.ps[1].x`; of `a[...].x`, a nameless one, `/a`."""
+    steps = [name or index for name, index in _STEP.findall(path.partition("[...]")[0])]
     return "".join("/" + step.replace("~", "~0").replace("/", "~1") for step in steps)
 
 
@@ -136,7 +136,15 @@ def _full(slug: wire.ProblemSlug) -> Callable[[Any], ProblemRaised]:
 
 _STEP = re.compile(r"([^.\[\]]+)|\[([^\]]*)\]")
 _LIMIT = re.compile(r"the limit is (\d+)")
-_MEMBERS = {"retention": "/retention_result_seconds", "idempotency_key": "Idempotency-Key", "job_id": "id"}
+_MEMBERS = {
+    "delay": "/delay_seconds",
+    "idempotency_key": "Idempotency-Key",
+    "job_id": "id",
+    "queue_timeout": "/queue_timeout_seconds",
+    "retention": "/retention_result_seconds",
+    "time_limit": "/time_limit_seconds",
+}
+"""Options of the library whose members on the wire have other names."""
 
 # Any: each takes its own kind of error.
 _ANSWERS: Sequence[tuple[type[AsyncinferError], Callable[[Any], ProblemRaised]]] = (
@@ -145,7 +153,7 @@ _ANSWERS: Sequence[tuple[type[AsyncinferError], Callable[[Any], ProblemRaised]]]
     (TooLarge, _too_large),
     (UnknownModel, lambda error: problem("model-not-found")),
     (UnknownJob, lambda error: problem("job-not-found")),
-    (JobExpired, lambda error: problem("job-expired")),
+    (JobExpired, lambda error: problem("job-expired", job_id=error.job_id or None)),
     (
         IdempotencyConflict,
         lambda error: problem("idempotency-key-reused", "use a new key for a new request", job_id=error.job_id),

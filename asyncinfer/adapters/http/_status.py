@@ -2,18 +2,26 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 from asyncinfer import wire
 from asyncinfer.adapters.http._call import Answer, Call, answer
 from asyncinfer.adapters.http._openapi import openapi_of
 
+LIVE_SECONDS = 0.5
+"""How long the store may keep a look at whether this process lives: starting it again mends no store that is late."""
+
 
 async def live(call: Call) -> Answer:
     """Answer 503 when the process should be started again."""
     if not call.service.manager.is_open:
         return _health(["the manager is not open"])
-    health = await call.service.manager.health()
+    try:
+        async with asyncio.timeout(LIVE_SECONDS):
+            health = await call.service.manager.health()
+    except TimeoutError:
+        return _health([])
     return _health([] if health.is_live else health.reasons)
 
 
@@ -22,6 +30,14 @@ async def ready(call: Call) -> Answer:
     if not call.service.manager.is_open:
         return _health(["the manager is not open"])
     return _health((await call.service.manager.health()).reasons)
+
+
+async def metrics(call: Call) -> Answer:
+    """Answer with the metrics of this process and of its store, for Prometheus."""
+    await call.may("metrics")
+    accepted = call.headers.get(b"accept", b"").decode("latin-1")
+    body, content_type = await call.service.metrics.render(call.service.manager, accepted)
+    return Answer(200, body, [(b"content-type", content_type.encode())])
 
 
 async def openapi(call: Call) -> Answer:

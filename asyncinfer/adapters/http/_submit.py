@@ -2,15 +2,16 @@
 
 from __future__ import annotations
 
-import asyncio
+from datetime import UTC, datetime, timedelta
 from typing import Any
 
 import msgspec
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from asyncinfer import JobHandle, Retention, RetryPolicy, Submission, SubmitOptions, wire
+from asyncinfer import Retention, RetryPolicy, Submission, SubmitOptions, wire
 from asyncinfer._codec import UNREADABLE, canonical_encoder, misfit
+from asyncinfer._offload import offload
 from asyncinfer._weight import HEAVY_BYTES
 from asyncinfer.adapters.http._call import Answer, Call
 from asyncinfer.adapters.http._headers import idempotency_key, preference, traceparent
@@ -20,6 +21,7 @@ from asyncinfer.adapters.http._problems import invalid, pointer_of
 
 _decoder = msgspec.json.Decoder(wire.Submit)
 _EMPTY = Raw(b"{}")
+_A_MILLISECOND = timedelta(milliseconds=1)
 
 
 async def submit(call: Call) -> Answer:
@@ -44,19 +46,15 @@ async def _submit(call: Call, job_id: str | None) -> Answer:
     if asked.webhook is not None:
         raise invalid("/webhook", "this server sends no webhooks")
     submission = await _bind(call, asked, key, job_id)
-    (handle,) = await call.owned.submit_many([submission])
+    handle, job = await call.owned.submit_bound(submission)
     preferred = preference(call.headers, call.service.bounds.wait_seconds)
-    if preferred.wait:
-        await call.while_connected(handle.wait(preferred.wait))
-    return await _accepted(call, handle, key, job_id, preferred.applied)
-
-
-async def _accepted(call: Call, handle: JobHandle[Any], key: str | None, job_id: str | None, applied: bytes) -> Answer:
-    job = await handle.job()
+    if preferred.wait and not job.is_terminal:
+        # When the manager drains meanwhile, the job is stored all the same: it is answered as it stands.
+        job = await call.while_connected(handle.wait(preferred.wait)) or await handle.job()
     is_replay = handle.is_existing and (job_id is not None or (key is not None and job.key == key))
-    headers = [(b"vary", b"Prefer"), *call.rate_headers]
-    if applied:
-        headers.append((b"preference-applied", applied))
+    headers = [(b"vary", b"Prefer")]
+    if preferred.applied:
+        headers.append((b"preference-applied", preferred.applied))
     if is_replay:
         headers.append((b"idempotent-replayed", b"true"))
     return await job_answer(
@@ -65,6 +63,8 @@ async def _accepted(call: Call, handle: JobHandle[Any], key: str | None, job_id:
         200 if job.is_terminal else 202,
         headers,
         is_new=True,
+        # What has just been accepted is told without a look at the store; its place is for those who ask again.
+        is_placed=handle.is_existing or preferred.wait > 0,
         is_deduplicated=handle.is_existing and not is_replay,
     )
 
@@ -79,9 +79,12 @@ def _decode(data: bytes) -> wire.Submit:
 
 async def _bind(call: Call, asked: wire.Submit, key: str | None, job_id: str | None) -> Submission[Any]:
     """Return the submission of a request. Raises InvalidInput, InvalidOption or UnknownModel."""
-    model = call.owned.model(asked.model).options(**_options(call, asked, key, job_id))
+    model = call.owned.model(asked.model)
+    options = _options(call, asked, key, job_id)
+    if options:
+        model = model.options(**options)
     if len(memoryview(asked.input)) > HEAVY_BYTES:
-        submission = await asyncio.to_thread(model.bind_json, bytes(asked.input))
+        submission = await offload(model.bind_json, bytes(asked.input))
     else:
         submission = model.bind_json(bytes(asked.input))
     if key is None and job_id is None:
@@ -94,9 +97,11 @@ def _options(call: Call, asked: wire.Submit, key: str | None, job_id: str | None
     if asked.priority != 5:
         options["priority"] = asked.priority
     if asked.not_before is not None:
-        options["not_before"] = asked.not_before
+        options["not_before"] = _in_utc("/not_before", asked.not_before)
+    if asked.delay_seconds is not None:
+        options["delay"] = asked.delay_seconds
     if asked.deadline is not None:
-        options["deadline"] = asked.deadline
+        options["deadline"] = _in_utc("/deadline", asked.deadline)
     if asked.queue_timeout_seconds is not UNSET:
         options["queue_timeout"] = asked.queue_timeout_seconds
     if asked.time_limit_seconds is not UNSET:
@@ -119,6 +124,15 @@ def _options(call: Call, asked: wire.Submit, key: str | None, job_id: str | None
     if trace is not None:
         options["traceparent"] = trace
     return options
+
+
+def _in_utc(pointer: str, when: datetime) -> datetime:
+    try:
+        in_utc = when.astimezone(UTC)
+        _ = in_utc + _A_MILLISECOND  # by which it may be rounded up
+    except OverflowError:
+        raise invalid(pointer, "expected an instant in the years 1 to 9999 of UTC") from None
+    return in_utc
 
 
 def _policy(retry: wire.Retry) -> RetryPolicy:
