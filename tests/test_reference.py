@@ -3,13 +3,19 @@
 import ast
 import importlib
 import pkgutil
+import re
 from pathlib import Path
+from types import ModuleType
+from typing import get_args
 
 import pytest
 
 import asyncinfer
-from asyncinfer import _services, errors
-from tools.reference import api, defaults
+import asyncinfer.adapters.http
+import asyncinfer.client
+from asyncinfer import _services, errors, wire
+from asyncinfer.adapters.prometheus import PrometheusTelemetry
+from tools.reference import api, defaults, http, http_words, remote_numbers
 from tools.reference.__main__ import BLOCKS, DOCS
 from tools.reference.blocks import names_in, with_blocks
 from tools.reference.source import constants
@@ -47,6 +53,58 @@ def test_the_defaults_have_every_number_that_no_option_changes() -> None:
     found = {(module, name) for module in MODULES for name in constants(f"asyncinfer.{module}") if name[0] != "_"}
 
     assert found == shown
+
+
+def test_the_client_page_has_every_public_name() -> None:
+    shown = [name for names in api.CLIENT_GROUPS.values() for name in names]
+
+    assert sorted(shown) == sorted(asyncinfer.client.__all__)
+
+
+def test_the_http_page_has_every_public_name_but_the_types_that_it_tells_in_words() -> None:
+    shown = [name for names in api.HTTP_GROUPS.values() for name in names]
+
+    assert sorted([*shown, "Action", "Authenticate", "Authorize"]) == sorted(asyncinfer.adapters.http.__all__)
+
+
+def test_the_http_page_has_every_record_of_the_wire() -> None:
+    shown = [kind.__name__ for kinds in http.RECORDS.values() for kind in kinds]
+    written = [name for name, kind in vars(wire).items() if isinstance(kind, type) and kind.__module__ == wire.__name__]
+
+    assert sorted(shown) == sorted(written)
+
+
+def test_the_http_page_tells_of_what_is_there_and_of_nothing_else() -> None:
+    asked = [operation for several in http.ACTIONS.values() for operation in several]
+    operations = [route.operation for route in http.ROUTES]
+    members = {
+        f"{kind.__name__}.{name}"
+        for kinds in http.RECORDS.values()
+        for kind in kinds
+        for name in kind.__struct_fields__
+    }
+
+    assert sorted(asked) == sorted(operation.id for operation in operations if not operation.is_public)
+    assert set(http_words.WHEN) == set(get_args(wire.ProblemSlug)) >= set(http_words.RETRY_AFTER)
+    assert set(http_words.MEANINGS) <= members
+
+
+@pytest.mark.parametrize("package", [asyncinfer.adapters.http, asyncinfer.client])
+def test_the_pages_of_both_ends_have_every_number_that_no_option_changes(package: ModuleType) -> None:
+    fixed = remote_numbers.CLIENT if package is asyncinfer.client else remote_numbers.HTTP
+    modules = [module.name for module in pkgutil.iter_modules(package.__path__)]
+    found = {(one, name) for one in modules for name in constants(f"{package.__name__}.{one}") if name[0] != "_"}
+
+    assert found == {(one.module, one.name) for one in fixed}
+
+
+def test_the_page_of_metrics_has_every_metric_and_no_other() -> None:
+    page = (DOCS / "how-to" / "metrics-and-traces.md").read_text()
+    families = PrometheusTelemetry().registry.collect()
+    names = {family.name + ("_total" if family.type == "counter" else "") for family in families}
+    rows = [line.split("|")[1] for line in page.splitlines() if line.startswith("| `asyncinfer_")]
+
+    assert set(re.findall(r"`(asyncinfer_\w+)`", " ".join(rows))) == names
 
 
 def test_the_tree_in_the_errors_module_is_the_classes_own() -> None:

@@ -4,8 +4,10 @@ from __future__ import annotations
 
 from pathlib import Path
 
+import asyncinfer.adapters.http
+import asyncinfer.client
 from asyncinfer import Attempt, GapEvent, Job, JobError, OutputEvent, Progress, ProgressEvent, ResetEvent, StatusEvent
-from tools.reference import api, commands, defaults, errors, moves
+from tools.reference import api, commands, defaults, errors, http, moves, remote_numbers
 from tools.reference.blocks import Block, with_blocks
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -39,6 +41,15 @@ BLOCKS: dict[str, Block] = {
     "store_contract": api.contract_of_stores,
     "outbox_contract": api.contract_of_outboxes,
     "executor_contract": api.contract_of_executors,
+    "http_routes": http.routes,
+    "http_operations": http.operations,
+    "http_problems": http.problems,
+    "http_actions": http.actions,
+    "http_numbers": remote_numbers.of_http,
+    "client_numbers": remote_numbers.of_client,
+    **{f"wire_{name}": http.records(kinds) for name, kinds in http.RECORDS.items()},
+    **{f"http_{name}": api.group(names, asyncinfer.adapters.http) for name, names in api.HTTP_GROUPS.items()},
+    **{f"client_{name}": api.group(names, asyncinfer.client) for name, names in api.CLIENT_GROUPS.items()},
     **{f"api_{name}": api.group(names) for name, names in api.GROUPS.items()},
 }
 

@@ -1,4 +1,4 @@
-"""Everything in `asyncinfer.__all__`: signatures and docstrings as they stand in the code."""
+"""Everything that is public: signatures and docstrings as they stand in the code."""
 
 from __future__ import annotations
 
@@ -6,12 +6,15 @@ import inspect
 import itertools
 import types
 from collections.abc import Callable, Iterable
+from types import ModuleType
 from typing import get_args
 
 from msgspec import Struct
 
 import asyncinfer
+from asyncinfer import client
 from asyncinfer.abc import Executor, JobStore, Outbox
+from asyncinfer.adapters import http
 from tools.reference.markdown import code, prose, table
 from tools.reference.source import Attribute, Method, attributes, function, instance_attributes, methods
 
@@ -31,9 +34,29 @@ GROUPS = {
 """By the block that shows them; together everything that is public."""
 
 
-def group(names: Iterable[str]) -> Callable[[], str]:
+CLIENT_GROUPS = {
+    "async": ("AsyncClient", "AsyncRemoteJob"),
+    "sync": ("Client", "RemoteJob"),
+    "options": ("RemoteOptions", "JobQuery"),
+    "errors": (
+        "ConnectionLost", "ServiceFailed", "Unauthorized", "Forbidden", "JobNotEnded", "UnexpectedAnswer",
+    ),
+    "tests": ("Timing",),
+}  # fmt: skip
+"""By the block that shows them; together everything that `asyncinfer.client` exports."""
+HTTP_GROUPS = {
+    "app": ("create_app",),
+    "access": ("Principal", "BearerTokens"),
+    "bounds": ("Bounds", "RateLimit"),
+}
+"""The same of `asyncinfer.adapters.http`, but for the aliases of types, which its page tells in words."""
+WITH_CONSTRUCTOR = (asyncinfer.JobManager, client.AsyncClient, client.Client, http.BearerTokens)
+"""Beside the errors, what a caller makes by hand."""
+
+
+def group(names: Iterable[str], module: ModuleType = asyncinfer) -> Callable[[], str]:
     """Return what makes the block of these public names."""
-    return lambda: "\n\n".join(_entry(name, getattr(asyncinfer, name)) for name in names)
+    return lambda: "\n\n".join(_entry(name, getattr(module, name)) for name in names)
 
 
 def contract_of_stores() -> str:
@@ -73,7 +96,7 @@ def _class(public: type) -> str:
         parts.append(fields(public) if attributes(public) else "")
     else:
         parts.append(_attributes([*attributes(public), *instance_attributes(public)]))
-    has_constructor = public is asyncinfer.JobManager or _is_error(public)
+    has_constructor = public in WITH_CONSTRUCTOR or _is_error(public)
     parts.append(_methods(methods(public, with_constructor=has_constructor)))
     return "\n\n".join(part for part in parts if part)
 

@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import importlib
 import inspect
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 from importlib.metadata import entry_points
 
 from msgspec import Struct
@@ -192,17 +192,17 @@ def submit_defaults() -> str:
     )
 
 
-def fixed_numbers() -> str:
-    """Return what no option changes, by the file that holds it."""
+def fixed_numbers(several: Sequence[Fixed] = FIXED, package: str = "asyncinfer") -> str:
+    """Return what no option changes, by the file of the package that holds it."""
     return table(
         ["number", "value", "meaning"],
         [
             [
                 code(f"{fixed.module.removeprefix('_services.')}.{fixed.name}"),
-                _shown(getattr(importlib.import_module(f"asyncinfer.{fixed.module}"), fixed.name), fixed.name),
+                _shown(getattr(importlib.import_module(f"{package}.{fixed.module}"), fixed.name), fixed.name),
                 fixed.meaning,
             ]
-            for fixed in FIXED
+            for fixed in several
         ],
     )
 
