@@ -17,7 +17,7 @@ from asyncinfer._offload import offload
 from asyncinfer._weight import HEAVY_BYTES
 from asyncinfer.adapters.http._access import Action, Authenticate, Authorize, Principal
 from asyncinfer.adapters.http._bounds import Bounds
-from asyncinfer.adapters.http._job_answer import JobAnswers
+from asyncinfer.adapters._job_answer import JobAnswers
 from asyncinfer.adapters.http._problems import invalid, problem
 from asyncinfer.adapters.http._rate_limit import Headers, RateLimiter
 from asyncinfer.adapters.http._strict_json import NotStrict, check_strict_json

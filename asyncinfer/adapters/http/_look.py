@@ -17,7 +17,7 @@ from asyncinfer._json import is_bytes, raw_bytes
 from asyncinfer.abc import JSON
 from asyncinfer.adapters.http._call import Answer, Call, answer
 from asyncinfer.adapters.http._headers import etag_of, known_revisions
-from asyncinfer.adapters.http._job_answer import told_value
+from asyncinfer.adapters._job_answer import told_value
 from asyncinfer.adapters.http._paths import ID
 from asyncinfer.adapters.http._problems import invalid, problem
 from asyncinfer.errors import UnknownJob
