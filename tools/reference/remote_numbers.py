@@ -12,6 +12,11 @@ HTTP = (
     Fixed("http._events", "CHUNK_BYTES", "of events that are written at a time"),
     Fixed("_job_answer", "LONGEST_PAUSE", "seconds: the longest `retry_after_seconds` of a job"),
     Fixed("http._change", "RUNNING_SECONDS", "the `Retry-After` of `job-not-terminal`"),
+    Fixed(
+        "http._status",
+        "LIVE_SECONDS",
+        "`/healthz` waits for the store: a late one is no reason to start the process again",
+    ),
     Fixed("http._rate_limit", "KEPT", "callers whose rate is remembered; the one that asked longest ago is forgotten"),
 )
 CLIENT = (
