@@ -20,10 +20,35 @@ SECONDS = 60.0
 # Run as a program in one go; the others have a test of their own below.
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.txt") if path.stem not in {"by_name", "restart"})
 SUITES = sorted(path.name for path in EXAMPLES.glob("test_*.py"))
-IMPORTED = {"captions", "fresh_threads"}
+IMPORTED = {"captions", "fresh_threads", "local_server"}
 PYTEST_SETTINGS = "[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
 
+# Programs of other tongues, each called by one of Python that serves `http_app` to it.
+SERVED = """
+import os, subprocess, sys
+from http_app import app
+from local_server import serving
+
+with serving(app) as server:
+    environment = {**os.environ, "SERVICE": f"{server}/inference", "TOKEN": "token-of-ann"}
+    sys.exit(subprocess.run(sys.argv[1:], env=environment).returncode)
+"""
+FOLLOW = """
+import { submit, follow } from "./browser.mjs";
+
+const { SERVICE, TOKEN } = process.env;
+const job = await submit(SERVICE, TOKEN, "story-1", { model: "tell", input: { story: "once upon a time" } });
+const again = await submit(SERVICE, TOKEN, "story-1", { model: "tell", input: { story: "once upon a time" } });
+const words = [];
+const ended = await follow(SERVICE, TOKEN, job.id, (name, data) => name === "output" && words.push(data.value));
+console.log(job.id === again.id, words.join(" "), ended.status);
+"""
+NGINX = "daemon off; pid {0}/pid; events {{}} http {{ access_log off; {1} include {0}/nginx.conf; }}"
+NGINX_PATHS = ("client_body", "proxy", "fastcgi", "uwsgi", "scgi")
+
 README_BLOCK = re.compile(r"^```python\n(.*?)^```$", re.MULTILINE | re.DOTALL)
+README_CURL = re.compile(r"^curl .*$", re.MULTILINE)
+README_URL = "http://127.0.0.1:8000"
 JOB_ID = re.compile(r"job_[0-9A-HJKMNP-TV-Z]{26}")
 
 
@@ -103,6 +128,33 @@ def test_a_second_process_runs_what_the_first_submits(folder: Path, worker: "sub
     assert "thread 2" in looked.stdout, looked.stderr
 
 
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_shell_example_gets_its_result(folder: Path) -> None:
+    done = python("-c", SERVED, "sh", "-eu", "lost_network.sh", folder=folder)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == '"9 bytes, described in fr"'
+
+
+@pytest.mark.skipif(shutil.which("node") is None, reason="needs node")
+def test_the_browser_example_submits_once_and_follows(folder: Path) -> None:
+    done = python("-c", SERVED, "node", "--input-type=module", "--eval", FOLLOW, folder=folder)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout == "true once upon a time succeeded\n"
+
+
+@pytest.mark.skipif(shutil.which("nginx") is None, reason="needs nginx")
+def test_nginx_takes_the_example_of_its_settings(folder: Path) -> None:
+    paths = " ".join(f"{name}_temp_path {folder}/{name};" for name in NGINX_PATHS)
+    (folder / "main.conf").write_text(NGINX.format(folder, paths))
+    done = subprocess.run(
+        ["nginx", "-t", "-e", "stderr", "-c", folder / "main.conf"], capture_output=True, text=True, check=False
+    )
+
+    assert done.returncode == 0, done.stderr
+
+
 def test_the_first_program_of_the_readme_runs(tmp_path: Path) -> None:
     first = README_BLOCK.findall((HOUSE / "README.md").read_text())[0]
     (tmp_path / "readme.py").write_text(first)
@@ -110,6 +162,19 @@ def test_the_first_program_of_the_readme_runs(tmp_path: Path) -> None:
 
     assert done.returncode == 0, done.stderr
     assert done.stdout.endswith("\n3 bytes, described in fr\n")
+
+
+@pytest.mark.skipif(shutil.which("curl") is None, reason="needs curl")
+def test_the_service_of_the_readme_answers_its_curl_lines(folder: Path) -> None:
+    readme = (HOUSE / "README.md").read_text()
+    (service,) = [block for block in README_BLOCK.findall(readme) if "create_app" in block]
+    (folder / "http_app.py").write_text(service)
+    lines = [line.replace(README_URL, "${SERVICE%/inference}") for line in README_CURL.findall(readme)]
+    (folder / "lines.sh").write_text("\n".join(re.sub(r"'(\$[^' ]*)'", r'"\1"', line) for line in lines))
+    done = python("-c", SERVED, "sh", "-eu", "lines.sh", folder=folder)
+
+    assert done.returncode == 0, done.stderr
+    assert done.stdout.endswith('"9 bytes, described in en"')
 
 
 def python(*arguments: str, folder: Path) -> "subprocess.CompletedProcess[str]":
