@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import math
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from types import TracebackType
 from typing import Any, Self
 
@@ -12,12 +12,22 @@ import anyio
 from asyncinfer._core import ManagerCore
 from asyncinfer._engine import Engine, EngineOptions
 from asyncinfer._health import Health, health_of
+from asyncinfer._job import Job, JobKey
 from asyncinfer._limits import Limits, Retention
 from asyncinfer._models import Model
 from asyncinfer._plugins import executor_class, store_from_url
 from asyncinfer._scoped import ScopedManager
 from asyncinfer._services.pool import Pool, PoolModel, Slots
-from asyncinfer.abc import Executor, JobStore, PublishedModel, SetupContext, Telemetry, WorkerInfo
+from asyncinfer.abc import (
+    Clock,
+    Executor,
+    JobStore,
+    Outbox,
+    PublishedModel,
+    SetupContext,
+    Telemetry,
+    WorkerInfo,
+)
 from asyncinfer.errors import InvalidModel, InvalidOption
 
 DEFAULT_SLOTS: Mapping[str, int] = {"loop": 100, "thread": 4}
@@ -132,6 +142,31 @@ class JobManager(ScopedManager):
     async def wait_draining(self) -> None:
         """Return once the manager has begun to drain or close: whoever streams from it should end."""
         await self._engine.draining.wait()
+
+    # For senders of what is owed
+
+    @property
+    def outbox(self) -> Outbox:
+        """What the store owes to subscribers, and how its deliveries went."""
+        return self._engine.store.outbox
+
+    @property
+    def clock(self) -> Clock:
+        """The store's clock."""
+        return self._engine.clock
+
+    async def records(self, keys: Sequence[JobKey]) -> Sequence[Job | None]:
+        """Return jobs of any owner as they stand; None for one that is unknown or pruned."""
+        return await self._engine.store.get(keys)
+
+    def on_ending(self, tell: Callable[[], None]) -> Callable[[], None]:
+        """Call `tell` soon after jobs have ended in this process, until the returned function is called.
+
+        A hint: it may come more often, and endings made elsewhere give none.
+        """
+        listeners = self._engine.waiters.on_ending
+        listeners.append(tell)
+        return lambda: listeners.remove(tell)
 
     async def health(self) -> Health:
         """Tell whether this manager is live and ready, and if not, why."""

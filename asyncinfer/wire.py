@@ -194,6 +194,17 @@ class Job(Struct, frozen=True, kw_only=True):
     """Only with `include=attempts`."""
 
 
+class JobReference(Struct, frozen=True, kw_only=True):
+    """A job in a webhook that would be too large with all of it."""
+
+    object: Literal["job"] = "job"
+    id: str
+    model: str
+    status: Status
+    revision: int
+    links: JobLinks
+
+
 class JobList(Struct, frozen=True, kw_only=True):
     """A page of jobs, newest first, without outputs."""
 

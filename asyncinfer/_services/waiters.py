@@ -72,6 +72,8 @@ class Waiters(UsesStore):
         self._watched: dict[JobKey, _Watched] = {}
         self._kept = _Kept()
         self._suspects: list[JobKey] = []
+        self.on_ending: list[Callable[[], None]] = []
+        """Called, soon, after jobs have ended here."""
         self._hints = 0
         self._look = asyncio.Event()
         self._loop = asyncio.get_running_loop()
@@ -125,6 +127,8 @@ class Waiters(UsesStore):
             self._resolve(key, ending)
         if self._watched:
             self.changed(key)
+        for tell in self.on_ending:
+            tell()
 
     def changed(self, key: JobKey) -> None:
         """Wake the event streams of this job."""
@@ -179,6 +183,8 @@ class Waiters(UsesStore):
         for key in keys:
             self.requeued(key)
         self._look.set()
+        for tell in self.on_ending:
+            tell()
 
     async def follow(self, on_hint: Callable[[Sequence[JobKey] | None], None]) -> None:
         """Pass on the store's hints of changes made elsewhere, for as long as the store is open."""
