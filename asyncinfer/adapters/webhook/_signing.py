@@ -7,7 +7,7 @@ import re
 from abc import ABC, abstractmethod
 from collections.abc import Sequence
 
-from asyncinfer.adapters.webhook._key_pair import PrivateKey
+from asyncinfer.adapters.webhook._key_pair import PrivateKey, PublicKey
 from asyncinfer.adapters.webhook._key_text import to_base64
 from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.errors import InvalidOption
@@ -44,7 +44,7 @@ class Ed25519Signer(Signer):
     def __init__(self, key: PrivateKey) -> None:
         """Take the key. Raise MissingExtra now rather than at the first delivery."""
         self._key = key
-        self.public_key = key.public()
+        self.public_key: PublicKey = key.public()
         """What receivers verify with, and what the JWKS document lists."""
 
     async def sign(self, message: bytes) -> str:
