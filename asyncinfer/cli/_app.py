@@ -8,12 +8,14 @@ import typer
 
 from asyncinfer.cli._demo.command import demo
 from asyncinfer.cli._jobs import jobs
+from asyncinfer.cli._serve import serve
+from asyncinfer.cli._tokens import token
 from asyncinfer.cli._top import top
 from asyncinfer.cli._work import work
 
 # Tracebacks are for defects: plain ones, without typer's boxes and without the values of local variables.
 app = typer.Typer(
-    help="Durable background inference jobs: run workers, and look at the jobs of a store.",
+    help="Durable background inference jobs: run workers, serve them over HTTP, look at jobs.",
     no_args_is_help=True,
     add_completion=False,
     pretty_exceptions_enable=False,
@@ -21,6 +23,8 @@ app = typer.Typer(
 )
 app.command()(demo)
 app.command()(work)
+app.command()(serve)
+app.command()(token)
 app.add_typer(jobs, name="jobs")
 app.command()(top)
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 from collections.abc import Iterable
 from typing import Annotated, TypeGuard, get_args
 
@@ -10,6 +11,18 @@ import typer
 from asyncinfer import JobFilter, Status
 
 JOB_STATUSES: tuple[Status, ...] = get_args(Status)
+LOG_LEVELS = ("debug", "info", "warning", "error")
+
+ManagerArgument = Annotated[
+    str,
+    typer.Argument(
+        metavar="MODULE:MANAGER",
+        help="Where the JobManager is, or a function without arguments that returns one, as app.jobs:manager.",
+    ),
+]
+LogLevelOption = Annotated[
+    str, typer.Option("--log-level", metavar="LEVEL", help=f"What to log: {', '.join(LOG_LEVELS)}.")
+]
 
 StoreOption = Annotated[
     str,
@@ -20,8 +33,32 @@ StoreOption = Annotated[
         help="Where the jobs live, as sqlite:///jobs.db.",
     ),
 ]
-OwnerOption = Annotated[str, typer.Option("--owner", metavar="OWNER", help="Whose jobs; default: the unnamed owner's.")]
-OwnersOption = Annotated[str, typer.Option("--owner", metavar="OWNER", help="Whose jobs; default: every owner's.")]
+StoreOrServiceOption = Annotated[
+    str | None,
+    typer.Option(
+        "--store",
+        metavar="URL",
+        help="Where the jobs live, as sqlite:///jobs.db. From the environment, without --url: `ASYNCINFER_STORE`.",
+    ),
+]
+UrlOption = Annotated[
+    str | None,
+    typer.Option("--url", metavar="URL", help="Instead of a store: the service to ask, as http://127.0.0.1:8000."),
+]
+TokenOption = Annotated[
+    str | None,
+    typer.Option(
+        "--token",
+        metavar="TOKEN",
+        help="The service's bearer token, which says whose jobs. Better from the environment: `ASYNCINFER_TOKEN`.",
+    ),
+]
+OwnerOption = Annotated[
+    str, typer.Option("--owner", metavar="OWNER", help="Whose jobs of the store; default: the unnamed owner's.")
+]
+OwnersOption = Annotated[
+    str, typer.Option("--owner", metavar="OWNER", help="Whose jobs of the store; default: every owner's.")
+]
 JsonOption = Annotated[bool, typer.Option("--json", help="Print JSON instead of a table.")]
 StatusOption = Annotated[
     list[str] | None,
@@ -33,6 +70,13 @@ LabelOption = Annotated[
     list[str] | None,
     typer.Option("--label", metavar="KEY=VALUE", help="Jobs with this label; may be given several times."),
 ]
+
+
+def log_from(level: str) -> None:
+    """Log to standard error from `level` on. Raise typer.BadParameter for an unknown one."""
+    if level not in LOG_LEVELS:
+        raise typer.BadParameter(f"--log-level: expected one of {', '.join(LOG_LEVELS)}, got {level!r}")
+    logging.basicConfig(level=level.upper(), format="%(asctime)s %(levelname)s %(name)s: %(message)s")
 
 
 def job_filter(statuses: list[str] | None, model: str | None, queue: str | None, labels: list[str] | None) -> JobFilter:

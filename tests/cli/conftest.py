@@ -6,6 +6,7 @@ import os
 import subprocess
 import sys
 from collections.abc import Callable, Mapping
+from functools import partial
 from pathlib import Path
 
 import pytest
@@ -14,22 +15,28 @@ COMMAND = [sys.executable, "-m", "asyncinfer.cli"]
 Asyncinfer = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
+def environment_in(folder: Path) -> Mapping[str, str]:
+    """Return the variables a command runs with: temporary files under the test's own folder, no colours."""
+    temporary = folder / "tmp"
+    temporary.mkdir(exist_ok=True)
+    return {**os.environ, "TMPDIR": str(temporary), "NO_COLOR": "1", "TERM": "dumb"}
+
+
+def run_in(folder: Path, environment: Mapping[str, str], *arguments: object) -> subprocess.CompletedProcess[str]:
+    """Run `asyncinfer ARGUMENTS` in a folder to its end."""
+    command = [*COMMAND, *map(str, arguments)]
+    return subprocess.run(
+        command, cwd=folder, env=dict(environment), capture_output=True, text=True, check=False, timeout=120
+    )
+
+
 @pytest.fixture
 def environment(tmp_path: Path) -> Mapping[str, str]:
-    """Return the variables a command runs with: temporary files under the test's own folder, no colours."""
-    temporary = tmp_path / "tmp"
-    temporary.mkdir()
-    return {**os.environ, "TMPDIR": str(temporary), "NO_COLOR": "1", "TERM": "dumb"}
+    """Return the variables that the commands of a test run with."""
+    return environment_in(tmp_path)
 
 
 @pytest.fixture
 def asyncinfer(tmp_path: Path, environment: Mapping[str, str]) -> Asyncinfer:
     """Return a function that runs `asyncinfer ARGUMENTS` in the test's folder to its end."""
-
-    def run(*arguments: object) -> subprocess.CompletedProcess[str]:
-        command = [*COMMAND, *map(str, arguments)]
-        return subprocess.run(
-            command, cwd=tmp_path, env=dict(environment), capture_output=True, text=True, check=False, timeout=120
-        )
-
-    return run
+    return partial(run_in, tmp_path, environment)
