@@ -8,10 +8,22 @@ from typing import Any
 
 import msgspec
 
-from asyncinfer import Attempt, Job, JobError, ProgressEvent, StatusEvent
+from asyncinfer import Attempt, JobError, ProgressEvent, StatusEvent
 from asyncinfer.abc import StoredEvent
+from asyncinfer.cli._seen import SeenJob
 
 Json = dict[str, Any]  # Any: JSON has no type of its own
+INSTANTS = frozenset(
+    {
+        "created_at",
+        "not_before",
+        "deadline",
+        "started_at",
+        "finished_at",
+        "forget_at",
+        "cancel_requested_at",
+    }
+)
 
 
 def instant(milliseconds: int | None) -> str | None:
@@ -22,37 +34,15 @@ def instant(milliseconds: int | None) -> str | None:
     return moment.isoformat(timespec="milliseconds").replace("+00:00", "Z")
 
 
-def job_json(job: Job) -> Json:
+def job_json(job: SeenJob) -> Json:
     """Return a job's record, without its result."""
-    return {
-        "object": "job",
-        "id": job.id,
-        "owner": job.owner,
-        "model": job.model,
-        "queue": job.queue,
-        "status": job.status,
-        "revision": job.revision,
-        "created_at": instant(job.created_at),
-        "not_before": instant(job.not_before),
-        "deadline": instant(job.deadline),
-        "started_at": instant(job.started_at),
-        "finished_at": instant(job.finished_at),
-        "forget_at": instant(job.forget_at),
-        "cancel_requested_at": instant(job.cancel_requested_at),
-        "attempt": job.attempt,
-        "failures": job.failures,
-        "max_attempts": job.max_attempts,
-        "crashes": job.crashes,
-        "crash_budget": job.crash_budget,
-        "priority": job.priority,
-        "time_limit_seconds": None if job.time_limit is None else job.time_limit / 1000,
-        "worker": job.worker,
-        "progress": None if job.progress is None else msgspec.to_builtins(job.progress),
-        "error": error_json(job.error),
-        "labels": job.labels,
-        "metadata": plain(msgspec.msgpack.decode(job.metadata)) if job.metadata else None,
-        "retry_of": job.retry_of,
-    }
+    told: Json = {"object": "job"}
+    for name in job.__struct_fields__:
+        value = getattr(job, name)
+        told[name] = instant(value) if name in INSTANTS else value
+    told["progress"] = None if job.progress is None else msgspec.to_builtins(job.progress)
+    told["error"] = error_json(job.error)
+    return told
 
 
 def error_json(error: JobError | None) -> Json | None:
@@ -65,7 +55,7 @@ def error_json(error: JobError | None) -> Json | None:
 def attempt_json(attempt: Attempt) -> Json:
     return {
         "number": attempt.number,
-        "worker": attempt.worker,
+        "worker": attempt.worker or None,
         "started_at": instant(attempt.started_at),
         "ended_at": instant(attempt.ended_at),
         "outcome": attempt.outcome,

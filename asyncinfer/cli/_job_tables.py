@@ -10,9 +10,10 @@ from rich.console import Console, Group, RenderableType
 from rich.table import Table
 from rich.text import Text
 
-from asyncinfer import Attempt, Job, ProgressEvent, Status, StatusEvent
+from asyncinfer import Attempt, ProgressEvent, Status, StatusEvent
 from asyncinfer.abc import StoredEvent
 from asyncinfer.cli._job_json import instant
+from asyncinfer.cli._seen import SeenJob, SeenWhole
 
 STYLES: dict[Status, str] = {
     "queued": "cyan",
@@ -31,16 +32,17 @@ def console() -> Console:
     return Console(width=None if sys.stdout.isatty() else PIPE_WIDTH)
 
 
-def jobs_table(jobs: Sequence[Job], now: int) -> Table:
+def jobs_table(jobs: Sequence[SeenJob], now: int) -> Table:
     """Return one line a job; `now` is in milliseconds, for their age."""
-    has_owners = any(job.owner for job in jobs)
-    table = table_of("id", *(["owner"] if has_owners else []), "model", "queue", "status", "attempt", "age")
+    has_owners, has_queues = any(job.owner for job in jobs), any(job.queue for job in jobs)
+    columns = ["id", *(["owner"] if has_owners else []), "model", *(["queue"] if has_queues else [])]
+    table = table_of(*columns, "status", "attempt", "age")
     for job in jobs:
         table.add_row(
             Text(job.id),
-            *([Text(job.owner)] if has_owners else []),
+            *([Text(job.owner or "")] if has_owners else []),
             Text(job.model),
-            Text(job.queue),
+            *([Text(job.queue or "")] if has_queues else []),
             Text(job.status if job.error is None else f"{job.status} ({job.error.code})", style=STYLES[job.status]),
             str(job.attempt),
             age((now - job.created_at) / 1000),
@@ -48,10 +50,9 @@ def jobs_table(jobs: Sequence[Job], now: int) -> Table:
     return table
 
 
-def job_sheet(
-    job: Job, attempts: Sequence[Attempt], events: Sequence[StoredEvent], result: object, *, has_result: bool
-) -> RenderableType:
+def job_sheet(whole: SeenWhole) -> RenderableType:
     """Return all that is known of one job."""
+    job, attempts, events, result, has_result = whole
     facts = Table.grid(padding=(0, 2))
     for name, value in _facts(job):
         facts.add_row(Text(name, style="dim"), value)
@@ -68,11 +69,13 @@ def job_sheet(
 
 
 def attempts_table(attempts: Iterable[Attempt]) -> Table:
-    table = table_of("attempt", "worker", "started", "ended", "outcome", "why")
-    for attempt in attempts:
+    told = list(attempts)
+    has_workers = any(attempt.worker for attempt in told)
+    table = table_of("attempt", *(["worker"] if has_workers else []), "started", "ended", "outcome", "why")
+    for attempt in told:
         table.add_row(
             str(attempt.number),
-            Text(attempt.worker),
+            *([Text(attempt.worker)] if has_workers else []),
             instant(attempt.started_at),
             instant(attempt.ended_at) or "",
             attempt.outcome or "running",
@@ -108,17 +111,18 @@ def shortened(text: str) -> str:
     return text if len(text) <= SHOWN_CHARACTERS else f"{text[:SHOWN_CHARACTERS]}… ({len(text):,} characters)"
 
 
-def _facts(job: Job) -> Iterable[tuple[str, Text]]:
+def _facts(job: SeenJob) -> Iterable[tuple[str, Text]]:
     yield "id", Text(job.id)
     yield "status", Text(job.status, style=STYLES[job.status])
-    yield "model", Text(f"{job.model} (queue {job.queue})")
+    yield "model", Text(f"{job.model} (queue {job.queue})" if job.queue else job.model)
     if job.owner:
         yield "owner", Text(job.owner)
     yield "created", Text(instant(job.created_at) or "")
     for name, at in (("started", job.started_at), ("finished", job.finished_at), ("not before", job.not_before)):
         if at is not None:
             yield name, Text(instant(at) or "")
-    counters = f"failures {job.failures} of {job.max_attempts}, crashes {job.crashes} of {job.crash_budget}"
+    budget = "" if job.crash_budget is None else f" of {job.crash_budget}"
+    counters = f"failures {job.failures} of {job.max_attempts}, crashes {job.crashes}{budget}"
     yield "attempt", Text(f"{job.attempt} ({counters})")
     if job.worker:
         yield "worker", Text(job.worker)

@@ -1,15 +1,16 @@
-"""`asyncinfer jobs`: look at the jobs of a store, cancel them, run them again."""
+"""`asyncinfer jobs`: look at the jobs of a store or a service, cancel them, run them again."""
 
 from __future__ import annotations
 
+import contextlib
 import time
-from collections.abc import Awaitable, Callable, Sequence
-from typing import Annotated, Any
+from collections.abc import AsyncGenerator, Sequence
+from contextlib import AbstractAsyncContextManager
+from typing import Annotated
 
 import typer
 
-from asyncinfer import Job, JobFilter, JobManager, ScopedManager
-from asyncinfer.cli._client import client_of
+from asyncinfer import JobFilter
 from asyncinfer.cli._job_json import attempt_json, event_json, job_json, plain, text_of
 from asyncinfer.cli._job_tables import console, job_sheet, jobs_table
 from asyncinfer.cli._options import (
@@ -20,24 +21,29 @@ from asyncinfer.cli._options import (
     OwnersOption,
     QueueOption,
     StatusOption,
-    StoreOption,
+    StoreOrServiceOption,
+    TokenOption,
+    UrlOption,
     job_filter,
 )
 from asyncinfer.cli._running import FAILED, complain, run
-from asyncinfer.errors import AsyncinferError, JobExpired, UnknownJob
-
-SHOWN_EVENTS = 1_000
-"""The oldest events of a job that `show` prints."""
+from asyncinfer.cli._seen import Change, Jobs, SeenPage, SeenWhole, Wish
+from asyncinfer.cli._where import jobs_at
+from asyncinfer.errors import AsyncinferError
 
 jobs = typer.Typer(
-    help="Look at the jobs of a store, cancel them, run them again.", no_args_is_help=True, rich_markup_mode=None
+    help="Look at the jobs of a store or a service, cancel them, run them again.",
+    no_args_is_help=True,
+    rich_markup_mode=None,
 )
 IdsArgument = Annotated[list[str] | None, typer.Argument(metavar="[ID]...", help="Jobs by id; or choose by options.")]
 
 
 @jobs.command("list")
 def list_jobs(
-    store: StoreOption,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
     status: StatusOption = None,
     model: ModelOption = None,
     queue: QueueOption = None,
@@ -51,53 +57,54 @@ def list_jobs(
 ) -> None:
     """List jobs, newest first."""
     matching = job_filter(status, model, queue, label)
+    place = jobs_at(store, url, token, owner)
 
-    async def work() -> None:
-        async with client_of(store) as manager:
-            page = await _seen_by(manager, owner).find(matching, after=after, limit=limit)
-        if as_json:
-            print(
-                text_of(
-                    {"object": "list", "data": [job_json(job) for job in page.jobs], "next_cursor": page.next_cursor}
-                )
-            )
-            return
-        console().print(jobs_table(page.jobs, time.time_ns() // 1_000_000) if page.jobs else "no jobs")
-        if page.next_cursor is not None:
-            console().print(f"more: --after {page.next_cursor}", style="dim", soft_wrap=True)
+    async def work() -> SeenPage:
+        async with place as there:
+            return await there.page(matching, after=after, limit=limit)
 
-    run(work())
+    page = run(work())
+    if as_json:
+        listed = [job_json(job) for job in page.jobs]
+        print(text_of({"object": "list", "data": listed, "next_cursor": page.next_cursor}))
+        return
+    console().print(jobs_table(page.jobs, time.time_ns() // 1_000_000) if page.jobs else "no jobs")
+    if page.next_cursor is not None:
+        console().print(f"more: --after {page.next_cursor}", style="dim", soft_wrap=True)
 
 
 @jobs.command("show")
 def show_job(
     job_id: Annotated[str, typer.Argument(metavar="ID", help="The job.")],
-    store: StoreOption,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
     owner: OwnerOption = "",
     as_json: JsonOption = False,
 ) -> None:
     """Show one job with its attempts, its events and its result."""
+    place = jobs_at(store, url, token, owner)
 
-    async def work() -> None:
-        async with client_of(store) as manager:
-            own = _seen_by(manager, owner)
-            job = await _told_of_owner(own.get(job_id), owner)
-            attempts = await own.attempts(job_id)
-            events = (await own.events(job_id, limit=SHOWN_EVENTS)).events
-            result = await _result(own, job)
-        if as_json:
-            parts = {"output": plain(result), "attempts": [attempt_json(attempt) for attempt in attempts]}
-            print(text_of(job_json(job) | parts | {"events": [event_json(event) for event in events]}))
-        else:
-            console().print(job_sheet(job, attempts, events, result, has_result=job.result is not None))
+    async def work() -> SeenWhole:
+        async with place as there:
+            return await there.whole(job_id)
 
-    run(work())
+    whole = run(work())
+    if as_json:
+        attempts = [attempt_json(attempt) for attempt in whole.attempts]
+        events = [event_json(event) for event in whole.events]
+        parts = {"output": plain(whole.result), "attempts": attempts, "events": events}
+        print(text_of(job_json(whole.job) | parts))
+    else:
+        console().print(job_sheet(whole))
 
 
 @jobs.command("cancel")
 def cancel_jobs(
-    store: StoreOption,
     ids: IdsArgument = None,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
     status: StatusOption = None,
     model: ModelOption = None,
     queue: QueueOption = None,
@@ -110,20 +117,15 @@ def cancel_jobs(
     By id, --owner names the owner of the jobs (default: the unnamed owner).
     """
     matching = _chosen(ids, job_filter(status, model, queue, label))
-
-    async def cancel_one(manager: ScopedManager, job_id: str) -> str:
-        return await manager.cancel(job_id)
-
-    async def cancel_all(manager: ScopedManager) -> Sequence[dict[str, str]]:
-        return [{"id": job_id, "answer": "canceled or requested"} for job_id in await manager.cancel_all(matching)]
-
-    run(_change(store, owner, ids or [], cancel_one, cancel_all, as_json=as_json))
+    _change("cancel", jobs_at(store, url, token, owner), ids or [], matching, as_json=as_json)
 
 
 @jobs.command("retry")
 def retry_jobs(
-    store: StoreOption,
     ids: IdsArgument = None,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
     status: StatusOption = None,
     model: ModelOption = None,
     queue: QueueOption = None,
@@ -136,52 +138,59 @@ def retry_jobs(
     By id, --owner names the owner of the jobs (default: the unnamed owner).
     """
     matching = _chosen(ids, job_filter(status, model, queue, label))
-
-    async def retry_one(manager: ScopedManager, job_id: str) -> str:
-        return f"runs again as {(await manager.retry(job_id)).id}"
-
-    async def retry_all(manager: ScopedManager) -> Sequence[dict[str, str]]:
-        handles = await manager.retry_all(matching)
-        return [{"id": handle.id, "answer": "queued"} for handle in handles]
-
-    run(_change(store, owner, ids or [], retry_one, retry_all, as_json=as_json))
+    _change("retry", jobs_at(store, url, token, owner), ids or [], matching, as_json=as_json)
 
 
-async def _change(
-    store: str,
-    owner: str,
+def _change(
+    wish: Wish,
+    place: AbstractAsyncContextManager[Jobs],
     ids: Sequence[str],
-    one: Callable[[ScopedManager, str], Awaitable[str]],
-    every: Callable[[ScopedManager], Awaitable[Sequence[dict[str, str]]]],
+    matching: JobFilter,
     *,
     as_json: bool,
 ) -> None:
-    """Change jobs one by one, or all that match; an id that cannot be changed is told, and the others go on."""
-    answers: list[dict[str, str]] = []
-    is_complete = True
-    async with client_of(store) as manager:
-        own = _seen_by(manager, owner)
-        if not ids:
-            answers += await every(own)
-        for job_id in ids:
-            try:
-                answers.append({"id": job_id, "answer": await _told_of_owner(one(own, job_id), owner)})
-            except AsyncinferError as error:
-                complain(str(error))
-                is_complete = False
+    """Change jobs one by one, or all that match; what cannot be changed is told, and the other ids go on."""
+    done: list[Change] = []
+    errors: list[AsyncinferError] = []
+
+    async def work() -> None:
+        async with place as there:
+            if ids:
+                await _change_each(wish, there, ids, done, errors)
+            else:
+                await _change_all(there.change_all(wish, matching), done, errors)
+
+    run(work())
+    for error in errors:
+        complain(str(error))
     if as_json:
-        print(text_of({"object": "list", "data": answers}))
+        print(text_of({"object": "list", "data": [{"id": one.job_id, "answer": one.answer} for one in done]}))
     else:
-        for answer in answers:
-            print(f"{answer['id']}  {answer['answer']}")
+        for one in done:
+            print(f"{one.job_id}  {one.answer}")
         if not ids:
-            print(f"{len(answers)} jobs")
-    if not is_complete:
+            print(f"{len(done)} jobs")
+    if errors:
         raise typer.Exit(FAILED)
 
 
-def _seen_by(manager: JobManager, owner: str) -> ScopedManager:
-    return manager.scoped(owner) if owner else manager
+async def _change_each(
+    wish: Wish, there: Jobs, ids: Sequence[str], done: list[Change], errors: list[AsyncinferError]
+) -> None:
+    for job_id in ids:
+        try:
+            done.append(await there.change(wish, job_id))
+        except AsyncinferError as error:
+            errors.append(error)
+
+
+async def _change_all(changes: AsyncGenerator[Change], done: list[Change], errors: list[AsyncinferError]) -> None:
+    async with contextlib.aclosing(changes):
+        try:
+            async for change in changes:
+                done.append(change)  # noqa: PERF401  an error must not lose those before it
+        except AsyncinferError as error:
+            errors.append(error)
 
 
 def _chosen(ids: list[str] | None, matching: JobFilter) -> JobFilter:
@@ -190,22 +199,3 @@ def _chosen(ids: list[str] | None, matching: JobFilter) -> JobFilter:
     if not ids and matching.is_empty:
         raise typer.BadParameter("which jobs? Give ids, or at least one of --status, --model, --queue, --label")
     return matching
-
-
-async def _told_of_owner(answer: Awaitable[Any], owner: str) -> Any:  # Any: passed through
-    """Await `answer`; to an unknown job of the unnamed owner add that owners exist."""
-    try:
-        return await answer
-    except UnknownJob as error:
-        raise (
-            error if owner else UnknownJob(f"{error} (the unnamed one); if it has an owner, name it with --owner")
-        ) from None
-
-
-async def _result(manager: ScopedManager, job: Job) -> object:
-    if job.result is None:
-        return None
-    try:
-        return await manager.handle(job.id).result()
-    except JobExpired:
-        return None

@@ -22,7 +22,9 @@ def test_it_tells_its_version(asyncinfer: Asyncinfer) -> None:
     assert asyncinfer("--version").stdout == f"asyncinfer {importlib.metadata.version('asyncinfer')}\n"
 
 
-@pytest.mark.parametrize("command", ["demo", "work", "top", "jobs list", "jobs show", "jobs cancel", "jobs retry"])
+@pytest.mark.parametrize(
+    "command", ["demo", "work", "serve", "token", "top", "jobs list", "jobs show", "jobs cancel", "jobs retry"]
+)
 def test_every_command_has_a_help(asyncinfer: Asyncinfer, command: str) -> None:
     done = asyncinfer(*command.split(), "--help")
 
@@ -47,6 +49,8 @@ def test_without_its_extra_it_names_the_line_to_type(missing: str) -> None:
         (["jobs", "list", "--store", "papyrus://x"], "papyrus"),
         (["top", "--once", "--store", "sqlite:////no/such/folder/jobs.db"], "does not exist"),
         (["jobs", "list", "--store", "sqlite:///slip.db"], "slip.db does not exist"),
+        (["jobs", "list", "--url", "papyrus://x"], "base_url"),
+        (["jobs", "list", "--url", "http://127.0.0.1:1"], "no connection"),
         (["work", "nothing"], "expected module:manager"),
         (["work", "no_such_module:manager"], "no_such_module"),
         (["work", "json:loads.nothing"], "nothing"),
@@ -65,6 +69,11 @@ def test_an_expected_error_is_one_line(asyncinfer: Asyncinfer, arguments: list[s
     ("arguments", "words"),
     [
         (["jobs", "list"], "--store"),
+        (["jobs", "list", "--store", "memory://", "--url", "http://127.0.0.1:1"], "either"),
+        (["jobs", "list", "--store", "memory://", "--token", "hush"], "--token is for --url"),
+        (["jobs", "show", "job_1", "--url", "http://127.0.0.1:1", "--owner", "ann"], "--owner is for --store"),
+        (["serve", "app:manager", "--log-level", "loud"], "warning"),
+        (["serve", "app:manager", "--port", "70000"], "65535"),
         (["jobs", "list", "--store", "memory://", "--status", "done"], "succeeded"),
         (["jobs", "list", "--store", "memory://", "--label", "key"], "KEY=VALUE"),
         (["jobs", "cancel", "--store", "memory://"], "which jobs?"),
