@@ -2,9 +2,12 @@
 
 from __future__ import annotations
 
+import errno
 import os
 import re
+import shlex
 import signal
+import socket
 import subprocess
 import sys
 from collections.abc import Awaitable, Callable, Mapping
@@ -17,6 +20,7 @@ from asyncinfer import JobManager, model
 from asyncinfer.cli._app import app
 from asyncinfer.cli._demo.files import files_of
 from asyncinfer.cli._demo.model import FileKind, IdentifyFile, identify
+from asyncinfer.cli._demo.over_http import VISITOR, Asked
 from asyncinfer.cli._demo.proof import prove
 from asyncinfer.cli._demo.second_process import PROGRAM
 from asyncinfer.cli._demo.show import Show, Shown
@@ -98,7 +102,7 @@ async def test_the_demo_kills_a_worker_and_proves_that_nothing_is_lost(
     url = re.search(r"--store (\S+)", done.stdout)
     assert url is not None
     async with JobManager(url[1], run_jobs=False) as manager:
-        jobs = [job async for job in manager.find_all()]
+        jobs = [job async for job in manager.scoped("").find_all()]
     assert {job.status for job in jobs} == {"succeeded"}
     assert sum(job.crashes for job in jobs) == int(said[2])
 
@@ -108,6 +112,17 @@ def test_the_demo_tells_types(asyncinfer: Asyncinfer, folder: Path) -> None:
 
     counts = dict(re.findall(r"^ ([a-z]+) +(\d+)", printed, re.MULTILINE))
     assert counts == {"python": "2", "png": "1", "html": "1", "json": "1", "empty": "1"}
+
+
+def test_what_is_printed_to_try_was_asked_over_http(asyncinfer: Asyncinfer, folder: Path) -> None:
+    printed = asyncinfer("demo", folder).stdout
+
+    path = folder / "facts.json"
+    assert re.search(r"ok +asked over HTTP: facts\.json is json \(job job_\w+\)", printed)
+    submit, listing, events = [shlex.split(line)[2:] for line in printed.splitlines() if "curl" in line]
+    assert submit[-3:-1] == ["-d", f'{{"model":"identify_file","input":{{"path":"{path}"}},"priority":0}}']
+    assert listing[-1].endswith("/v1/jobs?limit=5")
+    assert events[-1].endswith("/events")
 
 
 def test_the_demo_removes_its_store(asyncinfer: Asyncinfer, folder: Path, environment: Mapping[str, str]) -> None:
@@ -170,7 +185,13 @@ async def run_one_again(manager: JobManager, ids: list[str]) -> None:
     await manager.retry(ids[0])
 
 
-@pytest.mark.parametrize("falsify", [lose_one, add_one, run_one_again])
+async def lose_what_http_asked_for(manager: JobManager, ids: list[str]) -> None:
+    visitor = manager.scoped(VISITOR)
+    for job in (await visitor.find()).jobs:
+        await visitor.delete(job.id)
+
+
+@pytest.mark.parametrize("falsify", [lose_one, add_one, run_one_again, lose_what_http_asked_for])
 def test_a_falsified_store_fails_the_demo(
     monkeypatch: pytest.MonkeyPatch, folder: Path, falsify: Callable[[JobManager, list[str]], Awaitable[None]]
 ) -> None:
@@ -190,6 +211,33 @@ def test_a_falsified_store_fails_the_demo(
     assert "Proven" not in done.output
 
 
+def test_a_demo_that_gets_no_port_says_so_and_fails(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    def refuse(self: socket.socket, backlog: int) -> None:
+        raise OSError(errno.EADDRINUSE, "Address already in use")
+
+    monkeypatch.setattr(socket.socket, "listen", refuse)
+    done = CliRunner().invoke(app, ["demo", str(folder)])
+
+    assert done.exit_code == 1
+    assert "not asked over HTTP: cannot listen on 127.0.0.1" in done.output
+    assert f"every job succeeded exactly once: {len(files_of(folder).files)}" in done.output
+
+
+def test_visitors_do_not_reach_the_proof(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    honest = Show.run
+
+    async def run(self: Show) -> Shown:
+        shown = await honest(self)
+        async with JobManager(self.url, models=[identify], run_jobs=False) as manager:
+            await manager.scoped(VISITOR).submit(identify.options(delay=3600), "unasked")
+        return shown
+
+    monkeypatch.setattr(Show, "run", run)
+    done = CliRunner().invoke(app, ["demo", str(folder)])
+
+    assert (done.exit_code, "WRONG" in done.output) == (0, False)
+
+
 async def test_a_failed_job_fails_the_proof(tmp_path: Path, folder: Path) -> None:
     url, bad = f"sqlite:///{tmp_path}/jobs.db", model(FailsOnHtml, name=identify.name, queue="demo")
     async with JobManager(url, models=[bad]) as manager:
@@ -197,7 +245,7 @@ async def test_a_failed_job_fails_the_proof(tmp_path: Path, folder: Path) -> Non
         for handle in handles:
             [event async for event in handle.events()]
 
-    proof = await prove(url, [handle.id for handle in handles], [])
+    proof = await prove(url, [handle.id for handle in handles], [], Asked("one.py"))
 
     assert [one.why for one in proof.wrong] == ["failed (model_error: no html today)"]
     assert (proof.succeeded_once, proof.holds) == (5, False)
@@ -212,7 +260,7 @@ async def test_a_proof_without_a_repeated_attempt_does_not_hold(
         handle = await manager.submit(identify, str(folder / "one.py"))
         await handle
 
-    proof = await prove(url, [handle.id], [handle.id] if is_held else [])
+    proof = await prove(url, [handle.id], [handle.id] if is_held else [], Asked("one.py"))
 
     assert not proof.wrong
     assert (len(proof.not_repeated), proof.holds) == (not_repeated, False)

@@ -37,14 +37,15 @@ def demo(
     """Identify every file of a folder with a neural network, kill a worker half-way, and prove that nothing was lost.
 
     Each file is a job in an SQLite store of its own. Two processes run them; one is killed with SIGKILL while it runs
-    attempts. The proof is read from the store; the exit code is 0 only if it holds.
+    attempts. Meanwhile the jobs can also be asked for over HTTP, on a free port of this machine, and the demo does so
+    once. The proof is read from the store; the exit code is 0 only if it holds.
     """
     if not run(_demo(folder.resolve(), everything=everything, keep=keep)).holds:
         raise typer.Exit(FAILED)
 
 
 async def _demo(folder: Path, *, everything: bool, keep: bool) -> Proof:
-    for package in ("magika", "onnxruntime"):
+    for package in ("magika", "onnxruntime", "starlette", "uvicorn"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(f"the demo needs {package}: pip install 'asyncinfer[demo]'")
     out = console()
@@ -59,7 +60,7 @@ async def _demo(folder: Path, *, everything: bool, keep: bool) -> Proof:
             screen.say("interrupted: the second process is killed", "red")
             raise
         screen.say(f"every job has ended; reading {len(shown.submitted):,} of them back from the store")
-        proof = await prove(url, shown.submitted, shown.killed.held)
+        proof = await prove(url, shown.submitted, shown.killed.held, shown.asked)
         screen.stop()
         print_report(out, proof, shown.killed)
         if proof.holds:

@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from asyncinfer import Attempt, Job, JobManager
 from asyncinfer.cli._demo.model import FileKind, identify
+from asyncinfer.cli._demo.over_http import VISITOR, Asked
 from asyncinfer.errors import AsyncinferError
 
 READ_AT_ONCE = 100
@@ -28,6 +29,7 @@ class Evidence(Struct, frozen=True):
     """What was read of one job."""
 
     job_id: str
+    owner: str
     status: str
     attempts: Sequence[Attempt]
     kind: FileKind | None
@@ -72,18 +74,23 @@ class Proof(Struct, frozen=True):
     """Files by type, from the stored results."""
     by_worker: Mapping[str, int]
     """Attempts that succeeded, by worker."""
+    asked: Asked
+    """What was asked over HTTP."""
+    is_answered: bool
+    """The store says of that job what HTTP said: it succeeded once, with the same result."""
 
     @property
     def holds(self) -> bool:
         """Every submitted job is there and succeeded exactly once, and every interrupted attempt was repeated."""
         is_complete = not (self.lost or self.unexpected or self.wrong or self.not_repeated)
-        return is_complete and self.is_interrupted
+        return is_complete and self.is_interrupted and self.is_answered
 
 
-async def prove(url: str, submitted: Collection[str], held: Collection[str]) -> Proof:
+async def prove(url: str, submitted: Collection[str], held: Collection[str], asked: Asked) -> Proof:
     """Read every job of the store with its attempts and result.
 
-    `submitted` are the ids that submits returned, `held` those whose attempt the killed process was running.
+    `submitted` are the ids that submits returned, `held` those whose attempt the killed process was running, `asked`
+    is what HTTP said. Other jobs of visitors prove nothing.
     """
     evidence: list[Evidence] = []
     async with JobManager(url, models=[identify], run_jobs=False) as manager:
@@ -94,11 +101,12 @@ async def prove(url: str, submitted: Collection[str], held: Collection[str]) -> 
                 evidence += await asyncio.gather(*(_read(manager, one) for one in batch))
                 batch = []
         evidence += await asyncio.gather(*(_read(manager, one) for one in batch))
-    return judge(evidence, submitted, held)
+    return judge(evidence, submitted, held, asked)
 
 
-def judge(evidence: Sequence[Evidence], submitted: Collection[str], held: Collection[str]) -> Proof:
+def judge(everything: Sequence[Evidence], submitted: Collection[str], held: Collection[str], asked: Asked) -> Proof:
     """Say what the evidence proves."""
+    evidence = [one for one in everything if one.owner != VISITOR]
     ids = {one.job_id for one in evidence}
     repeats = [repeat for one in evidence for repeat in one.repeats]
     repeated = {repeat.job_id for repeat in repeats if repeat.next is not None}
@@ -116,7 +124,13 @@ def judge(evidence: Sequence[Evidence], submitted: Collection[str], held: Collec
         by_worker=Counter(
             attempt.worker for one in evidence for attempt in one.attempts if attempt.outcome == "succeeded"
         ),
+        asked=asked,
+        is_answered=any(one.job_id == asked.job_id and _says(one, asked.label) for one in everything),
     )
+
+
+def _says(evidence: Evidence, label: str) -> bool:
+    return evidence.has_one_success and evidence.kind is not None and evidence.kind.label == label
 
 
 async def _read(manager: JobManager, job: Job) -> Evidence:
@@ -124,10 +138,10 @@ async def _read(manager: JobManager, job: Job) -> Evidence:
     attempts = await own.attempts(job.id)
     if job.status != "succeeded":
         why = job.status if job.error is None else f"{job.status} ({job.error.code}: {job.error.message})"
-        return Evidence(job.id, job.status, attempts, None, why)
+        return Evidence(job.id, job.owner, job.status, attempts, None, why)
     try:
         kind = await own.handle(job.id, identify).result()
     except AsyncinferError as error:
-        return Evidence(job.id, job.status, attempts, None, str(error))
+        return Evidence(job.id, job.owner, job.status, attempts, None, str(error))
     outcomes = ", ".join(str(attempt.outcome) for attempt in attempts)
-    return Evidence(job.id, job.status, attempts, kind, f"its attempts: {outcomes or 'none'}")
+    return Evidence(job.id, job.owner, job.status, attempts, kind, f"its attempts: {outcomes or 'none'}")

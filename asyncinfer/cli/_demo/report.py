@@ -9,6 +9,7 @@ from rich.table import Table
 from rich.text import Text
 
 from asyncinfer import Attempt
+from asyncinfer.cli._demo.over_http import name_of
 from asyncinfer.cli._demo.proof import Proof
 from asyncinfer.cli._demo.screen import kinds_table
 from asyncinfer.cli._demo.second_process import Killed
@@ -51,7 +52,16 @@ def _claims(proof: Proof, killed: Killed) -> list[tuple[bool, str]]:
             f"{len(proof.repeats)} attempts were repeated: {of_killed} of the killed process, which was running"
             f" {len(killed.held)} at that instant",
         ),
+        (proof.is_answered, _over_http(proof)),
     ]
+
+
+def _over_http(proof: Proof) -> str:
+    asked = proof.asked
+    if asked.why:
+        return f"not asked over HTTP: {asked.why}"
+    told = f"asked over HTTP: {name_of(asked)} is {asked.label} (job {asked.job_id})"
+    return told if proof.is_answered else f"{told}, but the store does not say so"
 
 
 def _repeats(proof: Proof, killed: Killed) -> Table:

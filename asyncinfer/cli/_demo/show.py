@@ -6,13 +6,16 @@ import asyncio
 import contextlib
 import os
 from collections.abc import Sequence
+from pathlib import Path
 
 from msgspec import Struct
 
 from asyncinfer import JobCanceled, JobFailed, JobFilter, JobHandle, JobManager
 from asyncinfer.cli._demo.model import SLOTS, FileKind, identify
+from asyncinfer.cli._demo.over_http import Asked, ask_for, visitors_let_in
 from asyncinfer.cli._demo.screen import Screen
 from asyncinfer.cli._demo.second_process import Killed, SecondProcess
+from asyncinfer.errors import AsyncinferError
 
 CHUNK = 500
 """Files submitted in one call."""
@@ -27,6 +30,7 @@ class Shown(Struct, frozen=True):
 
     submitted: frozenset[str]
     killed: Killed
+    asked: Asked
 
 
 class Show:
@@ -42,7 +46,11 @@ class Show:
         self._is_half_done = asyncio.Event()
         self._is_done = asyncio.Event()
         self._killed: Killed | None = None
-        self._half = len(files) // 2 if len(files) >= FEW_FILES else 0
+        self._has_many = len(files) >= FEW_FILES
+        self._half = len(files) // 2 if self._has_many else 0
+        self._asked_for = next((path for path in files if Path(path).name.startswith("README")), files[0])
+        self._door = ""
+        self._closed_because = ""
         self._count(0)
 
     async def run(self) -> Shown:
@@ -50,6 +58,7 @@ class Show:
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(JobManager(self.url, models=[identify], run_jobs=False))
             second = stack.enter_context(SecondProcess(self.url))
+            await self._let_visitors_in(stack, manager)
             here = await stack.enter_async_context(contextlib.AsyncExitStack())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             worker = await self._meet(second, manager)
@@ -57,15 +66,17 @@ class Show:
             helpers.append(tasks.create_task(self._keep_looking(manager, worker)))
             tasks.create_task(self._submit(manager))
             # Beside the kill: while this process loads the network the second one might do all there is.
-            joining = tasks.create_task(self._join(here)) if len(self._files) >= FEW_FILES else None
+            joining = tasks.create_task(self._join(here)) if self._has_many else None
+            asking = tasks.create_task(self._ask_over_http()) if self._has_many else None
             await self._is_half_done.wait()
             self._killed = await second.kill_at_work(manager, worker, self._is_done.is_set)
             self._tell(self._killed)
             await (joining or self._join(here))
+            asked = await (asking or self._ask_over_http())
             await self._is_done.wait()
             for helper in helpers:
                 helper.cancel()
-        return Shown(frozenset(self._submitted), self._killed)
+        return Shown(frozenset(self._submitted), self._killed, asked)
 
     async def _meet(self, second: SecondProcess, manager: JobManager) -> str:
         row = self._screen.second
@@ -88,6 +99,29 @@ class Show:
                 self._submitted.add(handle.id)
                 self._handles.put_nowait(handle)
         self._screen.say(f"{len(self._submitted):,} jobs submitted, one a file")
+
+    async def _let_visitors_in(self, stack: contextlib.AsyncExitStack, manager: JobManager) -> None:
+        """Serve over HTTP; where no port can be had, the report will say so."""
+        try:
+            self._door = await stack.enter_async_context(visitors_let_in(manager))
+        except AsyncinferError as error:
+            self._closed_because = str(error)
+
+    async def _ask_over_http(self) -> Asked:
+        """Ask once, and show how."""
+        if self._closed_because:
+            asked = Asked(self._asked_for, why=self._closed_because)
+        else:
+            asked = await asyncio.to_thread(ask_for, self._door, self._asked_for)
+        if asked.why:
+            self._screen.say(f"not asked over HTTP: {asked.why}", "red")
+            return asked
+        self._screen.say(
+            f"{self._door} answers until the end; these three were just sent, try them in another terminal:"
+        )
+        for line in asked.shown:
+            self._screen.say(f"  {line}", "cyan")
+        return asked
 
     async def _take_results(self) -> None:
         while True:
