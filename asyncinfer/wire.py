@@ -75,6 +75,38 @@ class Submit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Anything; it comes back with the job."""
 
 
+JobEvent = Literal["job.succeeded", "job.failed", "job.canceled"]
+Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
+
+
+class RegisterWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Register a receiver of webhooks."""
+
+    url: Url
+    events: Annotated[list[JobEvent], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
+    """Which endings a job that names this endpoint tells it of; default all."""
+    description: Annotated[str, Meta(max_length=256)] = ""
+    proof: Literal["none", "challenge"] = "none"
+    """`challenge`: nothing is sent until it has echoed a challenge (`…/verify`)."""
+
+
+class ChangeWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Change what is given."""
+
+    url: Url | UnsetType = UNSET
+    events: Annotated[list[JobEvent], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
+    description: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
+    enabled: bool | UnsetType = UNSET
+
+
+class Recover(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
+    """Send again what came to nothing in a time."""
+
+    since: Instant
+    until: Instant | None = None
+    """Default: now."""
+
+
 # Answers
 
 
@@ -318,6 +350,84 @@ class Purged(Struct, frozen=True, kw_only=True):
 
     object: Literal["list"] = "list"
     data: list[str]
+
+
+class WebhookEndpoint(Struct, frozen=True, kw_only=True):
+    """A registered receiver of webhooks."""
+
+    object: Literal["webhook"] = "webhook"
+    id: str
+    url: str
+    events: list[str]
+    description: str
+    enabled: bool
+    disabled_because: str
+    """Why it is disabled, where the sender did it."""
+    verified: bool
+    failing_since: datetime | None
+    """Every attempt since then has failed; after 120 hours it is disabled."""
+    secret_hint: str
+    """The last characters of its secret."""
+    created_at: datetime
+    secret: str | UnsetType = UNSET
+    """Only in the answer to its registration and to `rotate-secret`."""
+
+
+class WebhookEndpointList(Struct, frozen=True, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[WebhookEndpoint]
+
+
+class DeliveryAttempt(Struct, frozen=True, kw_only=True):
+    """One line of a delivery's log."""
+
+    at: datetime
+    kind: str
+    """delivered, dns, blocked, connect, tls, timeout, status or redirect."""
+    status: int | None
+    latency_seconds: float
+    detail: str
+
+
+class Delivery(Struct, frozen=True, kw_only=True):
+    """One event on its way to one receiver."""
+
+    object: Literal["delivery"] = "delivery"
+    id: str
+    """The `webhook-id` of every attempt."""
+    job_id: str
+    event: str
+    endpoint: str | None
+    url_host: str
+    """Where it goes: the scheme and host alone, the rest of a URL may be a secret."""
+    status: Literal["pending", "delivered", "exhausted", "disabled"]
+    attempts: int
+    created_at: datetime
+    next_attempt_at: datetime | None
+    last: DeliveryAttempt | None
+    log: list[DeliveryAttempt] | UnsetType = UNSET
+    """Of one delivery alone: its attempts, oldest first, the newest 100."""
+
+
+class DeliveryList(Struct, frozen=True, kw_only=True):
+    object: Literal["list"] = "list"
+    data: list[Delivery]
+    next_cursor: str | None
+
+
+class Recovered(Struct, frozen=True, kw_only=True):
+    """How many deliveries are sent again."""
+
+    deliveries: int
+
+
+class WebhookState(Struct, frozen=True, kw_only=True):
+    """How a job's webhooks do, all together."""
+
+    status: Literal["none_yet", "pending", "delivered", "failed"]
+    attempts: int
+    next_attempt_at: datetime | None
+    last_error: str | None
 
 
 class Health(Struct, frozen=True, kw_only=True):

@@ -7,24 +7,49 @@ verify(await request.body(), request.headers, secrets=os.environ["WEBHOOK_SECRET
 
 from __future__ import annotations
 
+import importlib
+from typing import TYPE_CHECKING, Any
+
 from asyncinfer.adapters.webhook._jwks import Jwk, Jwks, jwks
 from asyncinfer.adapters.webhook._key_pair import PrivateKey, PublicKey
 from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.adapters.webhook._signing import Ed25519Signer, HmacSigner, Signer, signed_headers
 from asyncinfer.adapters.webhook._verify import verify
-from asyncinfer.adapters.webhook.errors import SignatureInvalid
+from asyncinfer.adapters.webhook.errors import NotProven, SignatureInvalid, UnknownEndpoint, UrlRejected
+
+if TYPE_CHECKING:
+    from asyncinfer.adapters.webhook._endpoints import Endpoints
+    from asyncinfer.adapters.webhook._guard import Guard
+    from asyncinfer.adapters.webhook._sender import WebhookSender
+    from asyncinfer.adapters.webhook._transport import Transport
 
 __all__ = [
     "Ed25519Signer",
+    "Endpoints",
+    "Guard",
     "HmacSigner",
     "Jwk",
     "Jwks",
+    "NotProven",
     "PrivateKey",
     "PublicKey",
     "Secret",
     "SignatureInvalid",
     "Signer",
+    "Transport",
+    "UnknownEndpoint",
+    "UrlRejected",
+    "WebhookSender",
     "jwks",
     "signed_headers",
     "verify",
 ]
+
+_NEED_HTTPCORE = {"Endpoints": "_endpoints", "Guard": "_guard", "Transport": "_transport", "WebhookSender": "_sender"}
+
+
+def __getattr__(name: str) -> Any:  # Any: one of the four classes
+    """Import what sends when it is asked for: receivers verify without httpcore."""
+    if name not in _NEED_HTTPCORE:
+        raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
+    return getattr(importlib.import_module(f"{__name__}.{_NEED_HTTPCORE[name]}"), name)
