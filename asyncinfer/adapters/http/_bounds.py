@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from msgspec import Struct
 
+from asyncinfer._limits import MIB
 from asyncinfer.adapters.http._problems import problem
 from asyncinfer.errors import InvalidOption
 
@@ -16,7 +17,12 @@ class Bounds(Struct, frozen=True, kw_only=True):
     header_bytes: int = 32 * 1024
     """All names and values of the headers together."""
     body_seconds: float = 30.0
-    """For the whole body to arrive."""
+    """For the whole body to arrive, and before that for room to read it."""
+    bodies_bytes: int = 16 * MIB
+    """Bytes of bodies above 64 KiB that are read and worked on at once; other requests wait before theirs is read.
+
+    Each byte of it costs about four of memory. A body that is larger than this has it alone.
+    """
     wait_seconds: float = 60.0
     """The longest long-poll; a request for more gets this."""
     keep_alive_seconds: float = 15.0

@@ -4,7 +4,8 @@ from __future__ import annotations
 
 import asyncio
 import time
-from collections.abc import Coroutine, Mapping, Sequence
+from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
@@ -15,11 +16,12 @@ from starlette.types import Receive, Scope, Send
 from asyncinfer import Job, JobManager, ScopedManager, wire
 from asyncinfer._offload import offload
 from asyncinfer._weight import HEAVY_BYTES
+from asyncinfer.adapters._job_answer import JobAnswers
 from asyncinfer.adapters.http._access import Action, Authenticate, Authorize, Principal
 from asyncinfer.adapters.http._bounds import Bounds
-from asyncinfer.adapters._job_answer import JobAnswers
 from asyncinfer.adapters.http._problems import invalid, problem
 from asyncinfer.adapters.http._rate_limit import Headers, RateLimiter
+from asyncinfer.adapters.http._room import Room
 from asyncinfer.adapters.http._strict_json import NotStrict, check_strict_json
 from asyncinfer.adapters.prometheus import PrometheusTelemetry
 
@@ -30,6 +32,8 @@ PROBLEM_TYPE = b"application/problem+json"
 _encoder = msgspec.json.Encoder()
 _ENVELOPE_BYTES = 64 * 1024
 """What a submit may have besides its input and metadata."""
+_LARGE_BYTES = 64 * 1024
+"""Of a body that takes its room; a server keeps as much of every connection unasked."""
 
 
 class Answer(Struct, frozen=True):
@@ -85,6 +89,7 @@ class Service:
         self.limiter = limiter
         self.metrics = metrics
         self.bounds = bounds
+        self.room = Room(bounds.bodies_bytes)
         self._anonymous: ScopedManager = manager.scoped("")
         self.jobs = JobAnswers(base_url, debug=debug)
         self._draining: asyncio.Task[None] | None = None
@@ -157,31 +162,40 @@ class Call:
         if self.service.authorize is not None:
             await self.may(action, await self.owned.get(job_id))
 
-    async def json_body(self) -> bytes:
-        """Return a body of strict JSON. Raise a Problem."""
+    @asynccontextmanager
+    async def json_body(self) -> AsyncGenerator[bytes]:
+        """Lend a body of strict JSON; when the block ends, nothing should hold it any more. Raise a Problem."""
         media_type, _, parameters = self.headers.get(b"content-type", b"").decode("latin-1").partition(";")
         charset = parameters.replace('"', "").strip().lower()
         if media_type.strip().lower() != "application/json" or charset not in ("", "charset=utf-8"):
             raise problem("unsupported-media-type", "send application/json")
         if self.headers.get(b"content-encoding", b"identity").lower() != b"identity":
             raise problem("unsupported-media-type", "send it without a content encoding")
-        data = await self._body()
-        try:
-            if len(data) > HEAVY_BYTES:
-                await offload(check_strict_json, data)
-            else:
-                check_strict_json(data)
-        except NotStrict as error:
-            raise problem("malformed-request", str(error)) from None
-        return data
-
-    async def _body(self) -> bytes:
         limits = self.owned.limits
         # Bytes of the input travel as base64, and any character may be written as an escape.
         longest = 2 * (limits.input_bytes + limits.metadata_bytes) + _ENVELOPE_BYTES
-        declared = self.headers.get(b"content-length", b"0")
-        if declared.isdigit() and int(declared[:18]) > longest:
+        declared = self.headers.get(b"content-length", b"")
+        size = int(declared[:18]) if declared.isdigit() else longest  # how long a chunked one is shows at its end
+        if size > longest:
             raise _too_large(longest)
+        async with AsyncExitStack() as stack:
+            if size > _LARGE_BYTES:
+                try:
+                    async with asyncio.timeout(self.service.bounds.body_seconds):
+                        await stack.enter_async_context(self.service.room.lent(size))
+                except TimeoutError:
+                    raise problem("request-timeout", "no room to read it", headers=[CLOSE], retry_after=1) from None
+            data = await self._body(longest)
+            try:
+                if len(data) > HEAVY_BYTES:
+                    await offload(check_strict_json, data)
+                else:
+                    check_strict_json(data)
+            except NotStrict as error:
+                raise problem("malformed-request", str(error)) from None
+            yield data
+
+    async def _body(self, longest: int) -> bytes:
         parts: list[bytes] = []
         size = 0
         try:

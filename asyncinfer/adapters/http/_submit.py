@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from asyncinfer import Retention, RetryPolicy, Submission, SubmitOptions, wire
+from asyncinfer import Job, JobHandle, Retention, RetryPolicy, Submission, SubmitOptions, wire
 from asyncinfer._codec import UNREADABLE, canonical_encoder, misfit
 from asyncinfer._offload import offload
 from asyncinfer._weight import HEAVY_BYTES
@@ -42,11 +42,7 @@ async def put(call: Call) -> Answer:
 async def _submit(call: Call, job_id: str | None) -> Answer:
     call.query()
     key = idempotency_key(call.headers)
-    asked = _decode(await call.json_body())
-    if asked.webhook is not None:
-        raise invalid("/webhook", "this server sends no webhooks")
-    submission = await _bind(call, asked, key, job_id)
-    handle, job = await call.owned.submit_bound(submission)
+    handle, job = await _store(call, key, job_id)
     preferred = preference(call.headers, call.service.bounds.wait_seconds)
     if preferred.wait and not job.is_terminal:
         # When the manager drains meanwhile, the job is stored all the same: it is answered as it stands.
@@ -67,6 +63,15 @@ async def _submit(call: Call, job_id: str | None) -> Answer:
         is_placed=handle.is_existing or preferred.wait > 0,
         is_deduplicated=handle.is_existing and not is_replay,
     )
+
+
+async def _store(call: Call, key: str | None, job_id: str | None) -> tuple[JobHandle[Any], Job]:
+    """Store the job of a request; its body is let go of before anybody waits for the job."""
+    async with call.json_body() as data:
+        asked = _decode(data)
+        if asked.webhook is not None:
+            raise invalid("/webhook", "this server sends no webhooks")
+        return await call.owned.submit_bound(await _bind(call, asked, key, job_id))
 
 
 def _decode(data: bytes) -> wire.Submit:
