@@ -34,6 +34,8 @@ ROOM_POLL_SECONDS = 1.0
 """A submit that waits for room looks again after this: room may be made in another process."""
 INSERT_TRIES = 3
 """An insert of unknown outcome is repeated: its id makes that harmless."""
+INSERT_AGAIN_SECONDS = 0.25
+"""Only while it is so young: a store that has used up its deadline would use up the caller's time once more."""
 REGISTRY_SECONDS = 5.0
 CLOSE_SECONDS = 10.0
 """What the last writes of a closing manager may take before it gives up on an absent store."""
@@ -206,10 +208,14 @@ class Engine:
         if self.is_draining:
             raise Draining("the manager is shutting down and accepts nothing new; submit to another one")
         self.worker.poke()  # the claim that follows joins the same commit
-        try:
-            return await self.store.insert(jobs, self.limits)
-        except OutcomeUnknown:
-            return await self._insert_again(jobs)
+        until = self.clock.monotonic() + INSERT_AGAIN_SECONDS
+        for _ in range(INSERT_TRIES - 1):
+            try:
+                return await self.store.insert(jobs, self.limits)
+            except OutcomeUnknown:
+                if self.clock.monotonic() >= until:
+                    raise
+        return await self.store.insert(jobs, self.limits)
 
     async def insert_when_room(self, job: NewJob) -> Inserted:
         """Insert one job, waiting in line while a limit is reached."""
@@ -220,12 +226,6 @@ class Engine:
                 if answer.kind != "full":
                     return answer
                 await self.wait_for(self._room, ROOM_POLL_SECONDS)
-
-    async def _insert_again(self, jobs: Sequence[NewJob]) -> Sequence[Inserted]:
-        for _ in range(INSERT_TRIES - 2):
-            with contextlib.suppress(OutcomeUnknown):
-                return await self.store.insert(jobs, self.limits)
-        return await self.store.insert(jobs, self.limits)
 
     def inserted(self, waiter: Waiter) -> None:
         """Make sure that a job which no claim took in passing is looked for."""

@@ -11,10 +11,10 @@ model that nobody has published, such as that of an old job that is retried, is 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections import Counter as Tally
 from collections.abc import Callable, Iterable, Mapping, Sequence
-from contextlib import suppress
 from typing import TypeVar, get_args
 
 from asyncinfer import Counts, Health, JobManager
@@ -147,10 +147,8 @@ class PrometheusTelemetry(Telemetry):
         Asks the store once for its counts and once for the manager's health. While it is away `asyncinfer_ready` is 0
         and the gauges of its jobs are absent.
         """
-        health = await manager.health()
-        counts: Sequence[Counts] = ()
-        with suppress(StoreError):
-            counts = await manager.counts()
+        # At once: of a store that is late only one deadline has to pass, and a scrape has one too.
+        health, counts = await asyncio.gather(manager.health(), _counts_of(manager))
         self._show_health(health)
         self._show_counts(counts, {model.name: model.queue for model in manager.models()})
         encode, content_type = choose_encoder(accept)
@@ -180,6 +178,13 @@ class PrometheusTelemetry(Telemetry):
                 self._paused.labels(one.queue if one.queue in queues.values() else OTHER).set(1)
         for place, seconds in oldest.items():
             self._oldest.labels(*place).set(seconds)
+
+
+async def _counts_of(manager: JobManager) -> Sequence[Counts]:
+    try:
+        return await manager.counts()
+    except StoreError:
+        return ()
 
 
 class _Children(dict[K, V]):

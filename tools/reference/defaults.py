@@ -122,6 +122,7 @@ FIXED = (
     Fixed("_services.drain_rate", "JITTER", "the random part of `retry_after`, in both directions"),
     Fixed("_engine", "ROOM_POLL_SECONDS", "a submit that waits for room looks again"),
     Fixed("_engine", "INSERT_TRIES", "tries of an insert whose outcome is unknown"),
+    Fixed("_engine", "INSERT_AGAIN_SECONDS", "only an insert that is no older is tried again"),
     Fixed("_engine", "REGISTRY_SECONDS", "a submit-only manager reads the published models again"),
     Fixed("_engine", "CLOSE_SECONDS", "beyond the grace, for a closing manager's last writes"),
     Fixed("_manager", "CLOSE_SECONDS", "beyond `drain_grace`, until `__aexit__` gives up on its parts"),
