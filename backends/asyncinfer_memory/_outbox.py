@@ -200,8 +200,12 @@ class MemoryOutbox(Outbox):
 
     def _discharge(self, row: Row) -> None:
         row.duties -= 1
-        if not row.duties and self._is_kept(row):
+        if row.duties:
+            return
+        if self._is_kept(row):
             self._tables.retain(row)
+        else:
+            self._tables.retain_tombstone(row)
 
     def _is_kept(self, row: Row) -> bool:
         """Tell whether the job is still there: its owner may have deleted it, and its id may name another by now."""

@@ -39,9 +39,6 @@ def _prune_tombstones(tables: Tables, limit: int, tombstone: int, now: int) -> i
             # The key must hold longer: the tombstone waits for it, as if the job had been pruned later.
             tables.tombstones.add((stone.key_until - tombstone, stone.n, stone))
             continue
-        if stone.debtor is not None and stone.debtor.duties:
-            tables.tombstones.add((now + 1 - tombstone, stone.n, stone))
-            continue
         tables.forget_tombstone(stone)
         pruned += 1
     return pruned

@@ -88,8 +88,7 @@ class Tombstone(msgspec.Struct, gc=False, eq=False):
     fingerprint: bytes
     key: str | None
     key_until: int | None
-    debtor: Row | None
-    """The job, if it was deleted while something was owed: its tombstone stays until nothing is."""
+    buried_at: int
 
 
 Entry = tuple[float, int, Row]

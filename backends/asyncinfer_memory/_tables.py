@@ -36,7 +36,7 @@ class Tables:
         self.ended: SortedChunks[Entry] = SortedChunks()
         """Ended jobs by the instant at which something of them is pruned, but those with duties."""
         self.tombstones: SortedChunks[tuple[int, int, Tombstone]] = SortedChunks()
-        """By the instant from which their time counts."""
+        """By the instant from which their time counts, but those of jobs with duties."""
         self.solo_waiting = 0
         self.owe = owe
         self._rows_made = 0
@@ -238,12 +238,17 @@ class Tables:
         if new.dedup is not None and shelf.dedups.get((new.model, new.dedup)) is row:
             del shelf.dedups[new.model, new.dedup]
         key = new.key if new.key is not None and shelf.keys.get(new.key) == new.id else None
-        stone = Tombstone(new.owner, new.id, row.n, new.fingerprint, key, new.key_until, row if row.duties else None)
-        shelf.tombstones[new.id] = stone
-        self.tombstones.add((now, row.n, stone))
+        shelf.tombstones[new.id] = Tombstone(new.owner, new.id, row.n, new.fingerprint, key, new.key_until, now)
+        if not row.duties:
+            self.retain_tombstone(row)
         if mine.is_empty:
             del shelf.tallies[lane]
         self.changed(row)
+
+    def retain_tombstone(self, row: Row) -> None:
+        """Put the tombstone of a job without duties into the index of `prune`."""
+        stone = self.shelves[row.new.owner].tombstones[row.new.id]
+        self.tombstones.add((stone.buried_at, stone.n, stone))
 
     def forget_tombstone(self, stone: Tombstone) -> None:
         """Give the id and the key of a pruned job free; it has left `tombstones` already."""

@@ -169,6 +169,21 @@ class DeleteTests(StoreCase):
 
         assert not await store.is_tombstone(job.job_key)
 
+    async def test_a_tombstone_whose_time_passes_while_its_ending_is_owed_goes_at_the_next_prune(
+        self, store: JobStore, clock: FakeClock
+    ) -> None:
+        job = new_job(subscriptions=(subscription(),))
+        await accept(store, job)
+        await store.delete([job.job_key])
+        await clock.advance(20)
+        await store.prune(100, tombstone=0)
+        (owed,) = await owed_now(store)
+        await store.outbox.expand([(owed, ())])
+
+        await store.prune(100, tombstone=20_000)
+
+        assert not await store.is_tombstone(job.job_key)
+
     async def test_a_running_job_is_left(self, store: JobStore) -> None:
         claimed = await start(store)
 
