@@ -18,6 +18,7 @@ from msgspec import Struct
 
 from asyncinfer import JobFilter, JobManager
 from asyncinfer.cli._demo.over_http import VISITOR
+from asyncinfer.cli._demo.worker_process import STAND_STILL
 from asyncinfer.errors import AsyncinferError
 
 PROGRAM = "asyncinfer.cli._demo.worker_process"
@@ -41,12 +42,15 @@ class Killed(Struct, frozen=True):
 
 
 class SecondProcess:
-    """A worker on the same store in a process of its own. Leaving the context kills it in any case."""
+    """A worker on the same store in a process of its own. Leaving the context kills it in any case.
 
-    def __init__(self, url: str) -> None:
+    With `stands_still` it stops in every attempt, so that `kill_at_work` finds it at one however few there are.
+    """
+
+    def __init__(self, url: str, *, stands_still: bool = False) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed on leaving
         # -P: a file of the user's folder must not stand in for a module of ours. A session of its own: Ctrl-C is ours.
-        command = [sys.executable, "-P", "-m", PROGRAM, url]
+        command = [sys.executable, "-P", "-m", PROGRAM, url, *([STAND_STILL] if stands_still else [])]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=self._said, stderr=self._said, start_new_session=True
         )

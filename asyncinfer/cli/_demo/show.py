@@ -20,7 +20,7 @@ from asyncinfer.errors import AsyncinferError
 CHUNK = 500
 """Files submitted in one call."""
 FEW_FILES = 100
-"""Fewer are done before two processes have met: then the second one works alone, until it is killed at its first."""
+"""Fewer are done before two processes have met: then the second one works alone, and is killed at its first."""
 AWAITED_AT_ONCE = 64
 LOOK_SECONDS = 0.1
 
@@ -57,7 +57,7 @@ class Show:
         """Return once every job has ended. Raises AsyncinferError when the second process does not work."""
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(JobManager(self.url, models=[identify], run_jobs=False))
-            second = stack.enter_context(SecondProcess(self.url))
+            second = stack.enter_context(SecondProcess(self.url, stands_still=not self._has_many))
             await self._let_visitors_in(stack, manager)
             here = await stack.enter_async_context(contextlib.AsyncExitStack())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
