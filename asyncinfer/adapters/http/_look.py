@@ -27,6 +27,8 @@ _COUNT = re.compile(r"\d{1,9}")
 _LABEL = "label."
 _STATUSES: tuple[Status, ...] = get_args(Status)
 LONGEST_PAGE = 200
+LONGEST_WAIT = 86_400
+"""Seconds that may be asked for; `Bounds.wait_seconds` are given."""
 
 
 async def get(call: Call) -> Answer:
@@ -150,8 +152,8 @@ async def job_answer(
 def seconds_in(query: dict[str, str], name: str) -> float:
     """Return a query parameter of seconds; 0 when it is not given."""
     given = query.get(name, "0")
-    if _SECONDS.fullmatch(given) is None or not given.isascii():
-        raise invalid(name, "expected seconds")
+    if _SECONDS.fullmatch(given) is None or not given.isascii() or float(given) > LONGEST_WAIT:
+        raise invalid(name, f"expected seconds from 0 to {LONGEST_WAIT}")
     return float(given)
 
 

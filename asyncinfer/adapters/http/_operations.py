@@ -15,7 +15,7 @@ Method = Literal["GET", "POST", "PUT", "DELETE"]
 Json = dict[str, Any]  # Any: JSON has no type of its own
 
 _TEXT: Json = {"type": "string"}
-_WAIT: Json = {"type": "number", "minimum": 0, "maximum": 60}
+_WAIT: Json = {"type": "number", "minimum": 0, "maximum": _look.LONGEST_WAIT}
 _CURSOR: Json = {"type": "string", "minLength": 1}
 _INSTANT: Json = {"type": "string", "format": "date-time"}
 _EVENT_ID: Json = {"type": "integer", "minimum": 0, "maximum": _events.HIGHEST_ID}
@@ -143,7 +143,9 @@ OPERATIONS: Mapping[str, Mapping[Method, Operation]] = {
             says="Look at a job, or wait for it.",
             parameters=(
                 _ID,
-                Parameter("wait", "query", _WAIT, "Seconds to wait until it has ended (see `until`)."),
+                Parameter(
+                    "wait", "query", _WAIT, "Seconds to wait until it has ended (see `until`); more than 60 are 60."
+                ),
                 Parameter("until", "query", {"enum": ["terminal", "change"]}, "What to wait for; default terminal."),
                 Parameter(
                     "include", "query", _some_of("input", "attempts"), "Some more of it, parted by a comma.", ["input"]
