@@ -25,7 +25,9 @@ SMALL_RESULT_BYTES = 4 * KIB
 SUBMITTED_KEPT = 65_536
 """Submitted jobs to whose handles an ending is handed without a look-up: so many at least, twice as many at most."""
 LOOK_UP = 1_000
-"""Jobs looked up at a time; more of them take turns, so that a busy neighbour does not cost us our loop."""
+"""Jobs looked up at a time, and in all at each poll: more of them take turns."""
+REST = 2.0
+"""Pauses between looks at everything are so many times as long as these: a busy neighbour must not cost us our loop."""
 logger = logging.getLogger("asyncinfer.waiters")
 
 
@@ -75,7 +77,14 @@ class Waiters(UsesStore):
         self.on_ending: list[Callable[[], None]] = []
         """Called, soon, after jobs have ended here."""
         self._hints = 0
+        self._vague_hints = 0
+        """Hints that named no job: any of those waited for may have changed."""
+        self._settled_hints = 0
+        """How many of them had come when everything was looked at."""
         self._look = asyncio.Event()
+        self._due_at = clock.monotonic() + POLL_SECONDS
+        """When the rest is looked at, beside those that somebody has just begun to wait for."""
+        self._rested_at = 0.0
         self._loop = asyncio.get_running_loop()
 
     def waiter(self, key: JobKey) -> Waiter:
@@ -192,42 +201,67 @@ class Waiters(UsesStore):
             self._hints += 1
             on_hint(keys)
             if keys is None:
-                await self._look_up(self._next_awaited())
-                await self._look_at(self._next_watched())
+                self._vague_hints += 1
+                self._due_at = min(self._due_at, self._rested_at)
+                self._look.set()
             else:
                 for key in keys:
                     self.changed(key)
                 await self._look_up([key for key in keys if key in self._awaited])
 
     async def poll(self) -> None:
-        """Look up what somebody began to wait for, in one call, and all the rest now and then: a hint may be lost."""
+        """Look up what somebody began to wait for, in one call; all the rest after a hint that names no job.
+
+        A hint may be lost: now and then some of the rest are looked up without one.
+        """
         while True:
-            watched: Sequence[_Watched] = ()
-            if not self._suspects and await self._timed_out():
-                watched = self._next_watched()
-                self._suspects.extend(self._next_awaited())
-            suspects, self._suspects = self._suspects[:LOOK_UP], self._suspects[LOOK_UP:]
+            if not self._suspects and not self._is_due:
+                await self._until_due()
             try:
-                await self._look_up(suspects)
-                await self._look_at(watched)
+                await self._look_up(self._next_suspects())
+                if self._is_due:
+                    await self._look_at_the_rest()
             except StoreError as error:
                 logger.warning("could not look for endings: %s", error)
 
-    async def _timed_out(self) -> bool:
-        """Wait until there is a suspect, or until the next poll is due."""
+    @property
+    def _is_due(self) -> bool:
+        return self._clock.monotonic() >= self._due_at
+
+    async def _until_due(self) -> None:
+        """Wait until there is a suspect, or until the rest is due."""
         self._look.clear()
-        timer = self._clock.call_later(POLL_SECONDS, self._look.set)
+        timer = self._clock.call_later(self._due_at - self._clock.monotonic(), self._look.set)
         try:
             await self._look.wait()
         finally:
             timer.cancel()
-        return not self._suspects
 
-    def _next_awaited(self) -> Sequence[JobKey]:
-        """Take the next jobs that are waited for and do not run here, in turn."""
+    async def _look_at_the_rest(self) -> None:
+        began, hints = self._clock.monotonic(), self._vague_hints
+        self._due_at = began + POLL_SECONDS
+        is_everything = hints != self._settled_hints
+        awaited, watched = self._next_awaited(everything=is_everything), self._next_watched(everything=is_everything)
+        for start in range(0, max(len(awaited), len(watched)), LOOK_UP):
+            await self._look_up([*self._next_suspects(), *awaited[start : start + LOOK_UP]])
+            await self._look_at(watched[start : start + LOOK_UP])
+        self._settled_hints = hints
+        if is_everything:
+            now = self._clock.monotonic()
+            self._rested_at = now + REST * (now - began)
+            self._due_at = self._rested_at if hints != self._vague_hints else now + POLL_SECONDS
+
+    def _next_suspects(self) -> Sequence[JobKey]:
+        suspects, self._suspects = self._suspects[:LOOK_UP], self._suspects[LOOK_UP:]
+        return suspects
+
+    def _next_awaited(self, *, everything: bool) -> Sequence[JobKey]:
+        """Take the next jobs that are waited for and do not run here, in turn, or all of them."""
         waiters = [awaited.waiter for awaited in self._awaited.values()]
-        chosen = [waiter.key for waiter in waiters if not waiter.is_claimed_here][:LOOK_UP]
-        for key in chosen:
+        chosen = [waiter.key for waiter in waiters if not waiter.is_claimed_here]
+        if everything or len(chosen) <= LOOK_UP:
+            return chosen
+        for key in (chosen := chosen[:LOOK_UP]):
             self._awaited[key] = self._awaited.pop(key)
         return chosen
 
@@ -240,12 +274,13 @@ class Waiters(UsesStore):
             elif job.is_terminal:
                 self.ended(key, ending_of(job))
 
-    def _next_watched(self) -> Sequence[_Watched]:
-        """Take the next jobs whose event streams somebody follows, in turn."""
-        chosen = list(self._watched.values())[:LOOK_UP]
-        if len(self._watched) > LOOK_UP:
-            for watched in chosen:
-                self._watched[watched.key] = self._watched.pop(watched.key)
+    def _next_watched(self, *, everything: bool) -> Sequence[_Watched]:
+        """Take the next jobs whose event streams somebody follows, in turn, or all of them."""
+        chosen = list(self._watched.values())
+        if everything or len(chosen) <= LOOK_UP:
+            return chosen
+        for watched in (chosen := chosen[:LOOK_UP]):
+            self._watched[watched.key] = self._watched.pop(watched.key)
         return chosen
 
     async def _look_at(self, several: Sequence[_Watched]) -> None:

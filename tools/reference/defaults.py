@@ -97,6 +97,7 @@ FIXED = (
     Fixed("_services.worker", "ABANDON_SECONDS", "a closing manager waits for coroutines that ignore a cancellation"),
     Fixed("_services.waiters", "POLL_SECONDS", "whoever waits looks again: what a lost hint costs at most"),
     Fixed("_services.waiters", "LOOK_UP", "awaited jobs that are looked up at a time"),
+    Fixed("_services.waiters", "REST", "a pause after a look at all of them, by what the look took"),
     Fixed(
         "_services.waiters",
         "SUBMITTED_KEPT",
