@@ -30,7 +30,7 @@ from tests.faults.harness.witness import Testimony, Witness
 
 pytestmark = pytest.mark.fault
 
-SECONDS = {"pr": 3.0, "rel": 60.0}
+SECONDS = {"pr": 2.0, "rel": 60.0}
 MIB = 1024 * 1024
 CAP = 64
 """Inputs of 1 MiB that may wait; nobody runs them."""

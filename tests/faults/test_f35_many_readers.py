@@ -36,20 +36,20 @@ pytestmark = pytest.mark.fault
 Place = Literal["memory", "sqlite", "sqlite elsewhere"]
 """The store, and whether the jobs run in the server's process."""
 READERS: dict[Size, dict[Place, int]] = {
-    "pr": {"memory": 200, "sqlite": 1_000, "sqlite elsewhere": 200},
+    "pr": {"memory": 100, "sqlite": 1_000, "sqlite elsewhere": 200},
     "rel": {"memory": 1_000, "sqlite": 1_000, "sqlite elsewhere": 1_000},
 }
 """Of each kind, each with a job of its own."""
-MEASURED_SECONDS = {"pr": 1.5, "rel": 10.0}
-SUBMITTERS = 8
+MEASURED_SECONDS = {"pr": 1.0, "rel": 10.0}
+SUBMITTERS = 64
 """Each submits one tiny job after another and awaits it."""
 OUTPUTS = 3
 AT_ONCE = 64
 """Connections that are being opened at a time."""
 PATIENCE = 60.0
 LAG_INTERVAL = 0.005
-LEAST_SHARE = 0.5
-"""Of their pace alone that jobs must keep beside idle readers."""
+LEAST_SHARE = 0.3
+"""Of their pace alone that jobs must keep beside readers that wait; on a quiet machine it is 0.7 to 1."""
 KIB_EACH = 128
 """What one waiting reader may cost the server."""
 FILES = 16_000
@@ -67,6 +67,7 @@ class Figures(Struct, frozen=True, kw_only=True):
     """How late the loop is for a timer: p50 and p99."""
     lag_ms_beside: Sequence[float]
     kib_each: float
+    """Growth of the process for each of them; less where tests before have left it memory that is free."""
     told_of_their_ending: int
     ending_seconds_p50: float
     """From the commit of an ending, to the millisecond, to its reader's hearing of it, while all of them end."""
@@ -110,7 +111,7 @@ async def test_canary_readers_that_look_for_themselves_starve_the_workers(
         def wake() -> None:
             nonlocal timer
             event.set()
-            timer = asyncio.get_running_loop().call_later(0.02, wake)
+            timer = asyncio.get_running_loop().call_later(0.01, wake)
 
         def unwatch() -> None:
             leave()
