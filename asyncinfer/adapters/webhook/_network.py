@@ -24,6 +24,17 @@ TRIED_ADDRESSES = 3
 class TlsFailed(ConnectError):
     """No TLS connection came about, or it broke: a certificate, a protocol, an end in the middle."""
 
+    def __init__(self, cause: BaseException) -> None:
+        """Take what happened; httpcore's own errors hold it as their argument."""
+        reason = cause.args[0] if isinstance(cause, ConnectError) and cause.args else cause
+        if isinstance(reason, ssl.SSLCertVerificationError):
+            self.detail = f"certificate: {reason.verify_message}"
+        elif isinstance(reason, ssl.SSLError):
+            self.detail = f"TLS: {reason.reason}"
+        else:
+            self.detail = "the connection broke in the TLS handshake"
+        super().__init__(self.detail)
+
 
 class AnswerTooLong(ReadError):
     """The answer is longer than we read."""
@@ -106,7 +117,7 @@ class _AnswerStream(AsyncNetworkStream):
             with anyio.CancelScope(shield=True):  # closing waits for nothing; httpcore forgets a canceled handshake
                 await self._inner.aclose()
             if isinstance(error, (ConnectError, ssl.SSLError)):
-                raise TlsFailed(error) from (error.__cause__ or error)
+                raise TlsFailed(error) from error
             raise
         return _AnswerStream(stream, self._connect_by, self._answer_bytes)
 

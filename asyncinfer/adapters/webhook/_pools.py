@@ -7,6 +7,7 @@ host, which would get a TLS connection whose certificate nobody has checked for 
 
 from __future__ import annotations
 
+import asyncio
 import time
 from collections.abc import AsyncGenerator, Callable, Sequence
 from contextlib import asynccontextmanager
@@ -30,6 +31,7 @@ class _Entry:
         self.network = network
         self.users = 0
         self.used_at = 0.0
+        self.is_retired = False
 
 
 class Pools:
@@ -55,9 +57,17 @@ class Pools:
         self._entries[key] = entry
         try:
             yield entry.pool
+        except asyncio.CancelledError:
+            # A connection canceled just before its first request stays in httpcore's pool for ever: so the pool ends.
+            if self._entries.get(key) is entry:
+                del self._entries[key]
+            entry.is_retired = True
+            raise
         finally:
             entry.users -= 1
             entry.used_at = time.monotonic()
+            if entry.is_retired and not entry.users:
+                await entry.pool.aclose()
             await self.close_idle()
 
     async def close_idle(self, *, kept_seconds: float = KEPT_SECONDS) -> None:

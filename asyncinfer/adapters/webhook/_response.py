@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import re
-import ssl
 from dataclasses import dataclass, field
 from email.utils import parsedate_to_datetime
 from typing import Literal, final
@@ -68,25 +67,17 @@ def kind_of_failure(error: Exception) -> tuple[Kind, str]:
         case ConnectTimeout():
             return "timeout", "no connection in time"
         case TlsFailed():
-            return "tls", _tls_detail(error.__cause__)
+            return "tls", error.detail[:LONGEST_DETAIL]
         case ConnectError():
             return "connect", "no connection"
         case ProxyError():
             return "connect", "the egress proxy refused to connect"
         case AnswerTooLong():
             return "status", "no HTTP answer in the first 64 KiB"
-        case RemoteProtocolError() if error.__cause__ is not None:
+        case RemoteProtocolError(args=(Exception(), *_)):  # h11's; an early end is httpcore's own, with a text
             return "status", "what came is not HTTP"
         case _:
             return "connect", "the connection broke before an answer"
 
 
 _SECONDS = re.compile(r"[0-9]{1,9}")
-
-
-def _tls_detail(cause: BaseException | None) -> str:
-    if isinstance(cause, ssl.SSLCertVerificationError):
-        return f"certificate: {cause.verify_message}"[:LONGEST_DETAIL]
-    if isinstance(cause, ssl.SSLError):
-        return f"TLS: {cause.reason}"[:LONGEST_DETAIL]
-    return "the connection broke in the TLS handshake"

@@ -51,12 +51,15 @@ class Receiver:
 
     async def serve(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         self.connections += 1
-        with suppress(OSError, EOFError, ssl.SSLError):
-            while not writer.is_closing():
-                request = await read_request(reader, writer)
-                self.requests.append(request)
-                await self.behave(request)
-        writer.transport.abort()
+        try:
+            with suppress(OSError, EOFError, ssl.SSLError):
+                while not writer.is_closing():
+                    request = await read_request(reader, writer)
+                    self.requests.append(request)
+                    await self.behave(request)
+            writer.close()
+        except asyncio.CancelledError:
+            writer.transport.abort()
 
 
 async def read_request(reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> Request:
@@ -101,3 +104,4 @@ async def receiving(behave: Behaviour = answer_ok, tls: ssl.SSLContext | None = 
         await asyncio.gather(*running, return_exceptions=True)
         for request in receiver.requests:
             request.cut()
+        await asyncio.sleep(0)  # in which the loop hears of the cuts
