@@ -66,6 +66,11 @@ RECORDS: dict[str, tuple[type[Struct], ...]] = {
     ),
     "catalog": (wire.Model, wire.ModelList, wire.Queue, wire.Purged, wire.Health, wire.Service),
     "problems": (wire.Problem, wire.FieldError),
+    "webhooks": (
+        wire.RegisterWebhook, wire.ChangeWebhook, wire.Recover, wire.JobReference, wire.WebhookEndpoint,
+        wire.WebhookEndpointList, wire.Delivery, wire.DeliveryAttempt, wire.DeliveryList, wire.Recovered,
+        wire.WebhookState,
+    ),
 }  # fmt: skip
 """By the block that shows them; together every record of the wire."""
 

@@ -6,6 +6,9 @@ from tools.reference.defaults import Fixed, fixed_numbers
 
 HTTP = (
     Fixed("http._look", "LONGEST_PAGE", "jobs in one page"),
+    Fixed(
+        "http._look", "LONGEST_WAIT", "seconds: the longest `wait` that may be asked for; the bound is what is given"
+    ),
     Fixed("http._events", "LONGEST_PAGE", "events in one page"),
     Fixed("http._events", "HIGHEST_ID", "the highest id of an event that is taken as `after`"),
     Fixed("http._events", "RETRY_MS", "a stream asks its reader to wait before it comes back"),
