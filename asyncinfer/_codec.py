@@ -169,12 +169,15 @@ _STEPS = bytes.maketrans(b"[{]}", b"\x01\x01\xff\xff")
 _STEPS_AT_A_TIME = 65_536
 _JSON_STRING = re.compile(rb'"(?:[^"\\]++|\\.)*+"', re.DOTALL)
 _WHERE = re.compile(r" - at (?:`key` in )?`\$(.*)`$")
+_SHOWS_VALUE = re.compile(r"Invalid (?:enum )?value ")
 _FIELD_ERRORS = (("Object missing required field `", "missing"), ("Object contains unknown field `", "unknown name"))
 _WORDS = {"null": "None", "array": "list", "object": "mapping"}
 
 
 def _plain(text: str) -> str:
-    """Undress msgspec's message: no back ticks, Python's names for JSON's types."""
+    """Undress msgspec's message: no back ticks, Python's names for JSON's types, and nothing of the value."""
+    if _SHOWS_VALUE.match(text):
+        return "not one of the values that are expected"
     quoted = re.sub(
         r"`([^`]*)`", lambda found: re.sub(r"\w+", lambda word: _WORDS.get(word[0], word[0]), found[1]), text
     )

@@ -250,8 +250,8 @@ def _scalar_converter(numpy: Any, kind: Any) -> Converter:
             raise HookError(f"expected {kind.__name__}, got {_name(type(value))}")
         try:
             return kind(value)
-        except (ValueError, TypeError, OverflowError) as exc:
-            raise HookError(f"expected {kind.__name__}: {exc}") from None
+        except (ValueError, TypeError, OverflowError):
+            raise HookError(f"expected {kind.__name__}, got another {_name(type(value))}") from None
 
     return convert
 

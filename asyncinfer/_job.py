@@ -59,6 +59,9 @@ class JobError(Struct, frozen=True, omit_defaults=True):
     details: dict[str, str] = msgspec.field(default_factory=dict[str, str])
     """More about it, by name."""
 
+    def __repr__(self) -> str:
+        return shown(self, "message", "traceback", "details")
+
 
 class Progress(Struct, frozen=True, omit_defaults=True):
     """The latest report of a running job: a fraction of 1, or current of total, and a line of text."""
@@ -82,6 +85,9 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     """Which endings."""
     secret: str = ""
     """What the sender signs with."""
+
+    def __repr__(self) -> str:
+        return shown(self, "target", "secret")
 
 
 class Backoff(Struct, frozen=True, omit_defaults=True):
@@ -136,6 +142,9 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     limit_key: str | None = None
     group_id: str | None = None
     parent_id: str | None = None
+
+    def __repr__(self) -> str:
+        return shown(self, "input", "key", "metadata")
 
     @property
     def job_key(self) -> JobKey:
@@ -220,6 +229,9 @@ class Job(Struct, frozen=True, kw_only=True):
     has_subscriptions: bool = False
     """Somebody must hear of its ending."""
 
+    def __repr__(self) -> str:
+        return shown(self, "result", "key", "metadata")
+
     @property
     def job_key(self) -> JobKey:
         return JobKey(self.owner, self.id)
@@ -241,6 +253,15 @@ class Attempt(Struct, frozen=True, kw_only=True):
     outcome: str | None = None
     """succeeded, failed, canceled, retried, given_back, rescued, or time_limit."""
     error: JobError | None = None
+
+
+def shown(record: Struct, *hidden: str) -> str:
+    """Return the repr of a record without what a user has put into it: reprs end in logs."""
+    fields: list[str] = []
+    for name in record.__struct_fields__:
+        value = getattr(record, name)
+        fields.append(f"{name}=<{type(value).__name__}>" if name in hidden and value else f"{name}={value!r}")
+    return f"{type(record).__name__}({', '.join(fields)})"
 
 
 _ALPHABET = "0123456789ABCDEFGHJKMNPQRSTVWXYZ"

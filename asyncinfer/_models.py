@@ -15,7 +15,7 @@ from msgspec import Struct
 
 from asyncinfer._codec import fingerprint
 from asyncinfer._definition import Definition, LocalDefinition, PublishedDefinition
-from asyncinfer._job import MSGPACK
+from asyncinfer._job import MSGPACK, shown
 from asyncinfer._limits import Limits
 from asyncinfer._options import Batch, ModelOptions, SubmitOptions, check_submit_options
 from asyncinfer._retry import RetryPolicy
@@ -46,6 +46,9 @@ class Submission(Struct, Generic[R_co], frozen=True, gc=False):
     """What else must be equal under one key or id; an adapter that takes whole requests puts their rest here."""
     hashed: bytes = b""
     """Its fingerprint, where that was already worked out: that of a large input takes long."""
+
+    def __repr__(self) -> str:
+        return shown(self, "options", "input", "request")
 
     def fingerprint(self) -> bytes:
         """Return a hash that is equal for equal inputs of one model, whatever door they came through."""

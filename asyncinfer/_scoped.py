@@ -184,7 +184,7 @@ class ScopedManager:
 
     def _refusal(self, job: NewJob, answer: Inserted) -> AsyncinferError:
         if answer.kind == "conflict":
-            what = f"idempotency key {job.key!r}" if job.key is not None else f"id {job.id!r}"
+            what = "idempotency key" if job.key is not None else f"id {job.id!r}"
             return IdempotencyConflict(
                 f"the {what} already names job {answer.id}, which has another input", job_id=answer.id
             )

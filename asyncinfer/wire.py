@@ -11,7 +11,7 @@ from typing import Annotated, Any, Literal, cast
 import msgspec
 from msgspec import UNSET, Meta, Raw, Struct, UnsetType
 
-from asyncinfer._job import ErrorCode, JobError, Status
+from asyncinfer._job import ErrorCode, JobError, Status, shown
 
 MAX_SECONDS = 10 * 366 * 86_400
 
@@ -22,6 +22,9 @@ Seconds = Annotated[float, Meta(ge=0.001, le=MAX_SECONDS)]
 SecondsOrZero = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=64)]
 LabelText = Annotated[str, Meta(max_length=256)]
+
+JobEvent = Literal["job.succeeded", "job.failed", "job.canceled"]
+Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
 
 
 # Requests
@@ -48,7 +51,11 @@ class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
     url: Annotated[str, Meta(min_length=1, max_length=2_048)] | None = None
     endpoint: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    events: list[str] | UnsetType = UNSET
+    events: Annotated[list[JobEvent], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
+    """Which endings; default all, or those of the endpoint."""
+
+    def __repr__(self) -> str:
+        return shown(self, "url")
 
 
 class Submit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -74,9 +81,8 @@ class Submit(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     metadata: Any = None
     """Anything; it comes back with the job."""
 
-
-JobEvent = Literal["job.succeeded", "job.failed", "job.canceled"]
-Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
+    def __repr__(self) -> str:
+        return shown(self, "input", "metadata")
 
 
 class RegisterWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -134,6 +140,9 @@ class Error(Struct, frozen=True, kw_only=True, omit_defaults=True):
             details={name: text for name, text in self.details.items() if name != "type"},
         )
 
+    def __repr__(self) -> str:
+        return shown(self, "message", "traceback", "details")
+
 
 class Progress(Struct, frozen=True, kw_only=True):
     """The latest report of a running job."""
@@ -172,6 +181,7 @@ class JobLinks(Struct, frozen=True, kw_only=True):
     events: str
     cancel: str
     retry: str
+    deliveries: str = ""
 
 
 class Attempt(Struct, frozen=True, kw_only=True):
@@ -182,6 +192,15 @@ class Attempt(Struct, frozen=True, kw_only=True):
     ended_at: datetime | None
     outcome: str | None
     error: Error | None
+
+
+class WebhookState(Struct, frozen=True, kw_only=True):
+    """How a job's webhooks do, all together."""
+
+    status: Literal["none_yet", "pending", "delivered", "failed"]
+    attempts: int
+    next_attempt_at: datetime | None
+    last_error: str | None
 
 
 class Job(Struct, frozen=True, kw_only=True):
@@ -217,6 +236,8 @@ class Job(Struct, frozen=True, kw_only=True):
     deduplicated: bool
     """This answer is a job that was there already, found by `dedup`."""
     metrics: Metrics
+    webhook: WebhookState | None = None
+    """How its webhooks do; null for a job that has none, and in lists."""
     retry_after_seconds: int | None
     """When to look again; null once it has ended."""
     links: JobLinks
@@ -224,6 +245,9 @@ class Job(Struct, frozen=True, kw_only=True):
     """Only with `include=input`."""
     attempts: list[Attempt] | UnsetType = UNSET
     """Only with `include=attempts`."""
+
+    def __repr__(self) -> str:
+        return shown(self, "output", "metadata", "input")
 
 
 class JobReference(Struct, frozen=True, kw_only=True):
@@ -421,15 +445,6 @@ class Recovered(Struct, frozen=True, kw_only=True):
     deliveries: int
 
 
-class WebhookState(Struct, frozen=True, kw_only=True):
-    """How a job's webhooks do, all together."""
-
-    status: Literal["none_yet", "pending", "delivered", "failed"]
-    attempts: int
-    next_attempt_at: datetime | None
-    last_error: str | None
-
-
 class Health(Struct, frozen=True, kw_only=True):
     """Whether the service is live (`/healthz`) or ready (`/readyz`), and why not."""
 
@@ -471,6 +486,7 @@ ProblemSlug = Literal[
     "validation",
     "idempotency-key-reused",
     "webhook-url-rejected",
+    "webhook-not-proven",
     "no-result",
     "quota-exceeded",
     "rate-limited",

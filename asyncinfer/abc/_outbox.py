@@ -136,6 +136,10 @@ class Outbox(ABC):
         """Return deliveries without bodies, newest id first, behind the id `after`."""
 
     @abstractmethod
+    async def delivery(self, owner: str, delivery_id: str) -> Delivery | None:
+        """Return one delivery without its body; None for an unknown one."""
+
+    @abstractmethod
     async def log(self, owner: str, delivery_id: str) -> Sequence[DeliveryAttempt]:
         """Return the attempts of one delivery, oldest first; empty for an unknown one."""
 

@@ -65,6 +65,7 @@ class JobAnswers:
             retry_of=job.retry_of,
             deduplicated=is_deduplicated,
             metrics=_metrics(job, now),
+            webhook=None,
             retry_after_seconds=pause_of(job, now, place),
             links=wire.JobLinks(
                 self=url,
@@ -72,6 +73,7 @@ class JobAnswers:
                 events=f"{url}/events",
                 cancel=f"{url}/cancel",
                 retry=f"{url}/retry",
+                deliveries=f"{url}/deliveries",
             ),
         )
 

@@ -182,6 +182,7 @@ _BY_SLUG: dict[str, _Maker] = {
     "validation": _invalid,
     "idempotency-key-reused": _conflict,
     "webhook-url-rejected": _plain(InvalidOption),
+    "webhook-not-proven": _plain(InvalidOption),
     "no-result": _no_result,
     "quota-exceeded": _quota_exceeded,
     "rate-limited": _quota_exceeded,

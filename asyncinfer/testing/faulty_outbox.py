@@ -46,6 +46,9 @@ class FaultyOutbox(Outbox):
         forward = self._outbox.deliveries
         return await self._faults.through("outbox.deliveries", forward, owner, matching, after=after, limit=limit)
 
+    async def delivery(self, owner: str, delivery_id: str) -> Delivery | None:
+        return await self._faults.through("outbox.delivery", self._outbox.delivery, owner, delivery_id)
+
     async def log(self, owner: str, delivery_id: str) -> Sequence[DeliveryAttempt]:
         return await self._faults.through("outbox.log", self._outbox.log, owner, delivery_id)
 

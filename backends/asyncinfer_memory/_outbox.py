@@ -103,6 +103,10 @@ class MemoryOutbox(Outbox):
                 found.append(row.record(with_body=False))
         return found
 
+    async def delivery(self, owner: str, delivery_id: str) -> Delivery | None:
+        row = self._deliveries.rows.get(delivery_id)
+        return None if row is None or row.job.new.owner != owner else row.record(with_body=False)
+
     async def log(self, owner: str, delivery_id: str) -> Sequence[DeliveryAttempt]:
         row = self._deliveries.rows.get(delivery_id)
         return [] if row is None or row.job.new.owner != owner else list(row.log)

@@ -72,6 +72,10 @@ class SQLiteOutbox(Outbox):
         rows = await self._reader.run(lambda db: db.execute(statement.text, values).fetchall())
         return [delivery_of(row) for row in rows]
 
+    async def delivery(self, owner: str, delivery_id: str) -> Delivery | None:
+        row = await self._reader.run(lambda db: db.execute(SQL["of_owner"].text, (delivery_id, owner)).fetchone())
+        return None if row is None else delivery_of(row)
+
     async def log(self, owner: str, delivery_id: str) -> Sequence[DeliveryAttempt]:
         rows = await self._reader.run(lambda db: db.execute(SQL["log"].text, (delivery_id, owner)).fetchall())
         return [decode_attempt(row[0]) for row in rows]

@@ -12,7 +12,8 @@ from msgspec import Struct
 from asyncinfer import wire
 from asyncinfer.adapters.http import Action
 from asyncinfer.adapters.http._openapi import openapi_of
-from asyncinfer.adapters.http._operations import OPERATIONS, Gives, Operation, Parameter
+from asyncinfer.adapters.http._operation import Gives, Operation, Parameter
+from asyncinfer.adapters.http._operations import OPERATIONS
 from asyncinfer.adapters.http._problems import status_of
 from tools.reference.http_words import MEANINGS, RETRY_AFTER, WHEN
 from tools.reference.markdown import code, prose, table

@@ -14,7 +14,19 @@ from asyncinfer import Job
 from asyncinfer.errors import InvalidOption
 
 Action = Literal[
-    "submit", "read", "result", "events", "cancel", "retry", "delete", "list", "models", "queue", "purge", "metrics"
+    "submit",
+    "read",
+    "result",
+    "events",
+    "cancel",
+    "retry",
+    "delete",
+    "list",
+    "models",
+    "queue",
+    "purge",
+    "webhooks",
+    "metrics",
 ]
 
 

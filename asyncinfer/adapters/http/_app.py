@@ -7,6 +7,7 @@ import re
 import traceback
 from collections.abc import AsyncGenerator, Mapping
 from contextlib import asynccontextmanager
+from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
 import msgspec
@@ -21,11 +22,15 @@ from asyncinfer.adapters.http._access import Authenticate, Authorize, Principal
 from asyncinfer.adapters.http._bounds import Bounds
 from asyncinfer.adapters.http._call import Answer, Call, ClientGone, Responds, Service, problem_answer
 from asyncinfer.adapters.http._headers import header_lines
-from asyncinfer.adapters.http._operations import OPERATIONS, Method, Operation
+from asyncinfer.adapters.http._operation import Method, Operation
+from asyncinfer.adapters.http._operations import OPERATIONS
 from asyncinfer.adapters.http._problems import ProblemRaised, problem, problem_of
 from asyncinfer.adapters.http._rate_limit import RateLimit, RateLimiter
 from asyncinfer.adapters.prometheus import PrometheusTelemetry
 from asyncinfer.errors import AsyncinferError, InvalidOption
+
+if TYPE_CHECKING:
+    from asyncinfer.adapters.webhook import WebhookSender
 
 logger = logging.getLogger("asyncinfer.http")
 
@@ -39,6 +44,7 @@ def create_app(
     allow_anonymous: bool = False,
     rate_limit: RateLimit | None = None,
     metrics: PrometheusTelemetry | None = None,
+    webhooks: WebhookSender | None = None,
     bounds: Bounds | None = None,
     debug: bool = False,
 ) -> Starlette:
@@ -48,7 +54,8 @@ def create_app(
     Host. Run by itself, its lifespan opens and closes the manager; mounted, the outer lifespan has to. `authenticate`
     says who asks; without it `allow_anonymous=True` has to be written out, and everybody is the unnamed owner.
     `authorize` may forbid an action. `rate_limit` bounds each principal's requests. `metrics` is what `/metrics` shows;
-    by default of its own, which watches `manager` from now on. `debug` shows tracebacks of models
+    by default of its own, which watches `manager` from now on. `webhooks` is the sender beside the manager: with it
+    jobs may ask for webhooks, and the routes for endpoints and deliveries answer. `debug` shows tracebacks of models
     to their callers. Raises InvalidOption.
     """
     if authenticate is None and not allow_anonymous:
@@ -64,6 +71,7 @@ def create_app(
         authorize=authorize,
         limiter=None if rate_limit is None else RateLimiter(rate_limit),
         metrics=metrics,
+        webhooks=webhooks,
         bounds=bounds or Bounds(),
         debug=debug,
     )

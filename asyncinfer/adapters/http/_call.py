@@ -6,7 +6,7 @@ import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
-from typing import Any, Protocol, TypeVar
+from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
 import msgspec
@@ -24,6 +24,9 @@ from asyncinfer.adapters.http._rate_limit import Headers, RateLimiter
 from asyncinfer.adapters.http._room import Room
 from asyncinfer.adapters.http._strict_json import NotStrict, check_strict_json
 from asyncinfer.adapters.prometheus import PrometheusTelemetry
+
+if TYPE_CHECKING:
+    from asyncinfer.adapters.webhook import WebhookSender
 
 T = TypeVar("T")
 
@@ -79,6 +82,7 @@ class Service:
         authorize: Authorize | None,
         limiter: RateLimiter | None,
         metrics: PrometheusTelemetry,
+        webhooks: WebhookSender | None,
         bounds: Bounds,
         debug: bool,
     ) -> None:
@@ -88,6 +92,7 @@ class Service:
         self.authorize = authorize
         self.limiter = limiter
         self.metrics = metrics
+        self.webhooks = webhooks
         self.bounds = bounds
         self.room = Room(bounds.bodies_bytes)
         self._anonymous: ScopedManager = manager.scoped("")

@@ -14,9 +14,9 @@ from starlette.types import Send
 from asyncinfer import Event, GapEvent, Job, JobHandle, ResetEvent, StatusEvent, wire
 from asyncinfer._limits import KIB
 from asyncinfer.abc import StoredEvent
+from asyncinfer.adapters._job_answer import JobAnswers
 from asyncinfer.adapters.http._call import Answer, Call, Responds, answer, ended
 from asyncinfer.adapters.http._headers import accepts
-from asyncinfer.adapters._job_answer import JobAnswers
 from asyncinfer.adapters.http._look import count_in, found
 from asyncinfer.adapters.http._problems import invalid
 from asyncinfer.errors import JobExpired, StoreError, UnknownJob

@@ -15,11 +15,12 @@ from msgspec.structs import replace
 from asyncinfer import Job, JobFilter, JobHandle, Status, wire
 from asyncinfer._json import is_bytes, raw_bytes
 from asyncinfer.abc import JSON
+from asyncinfer.adapters._job_answer import told_value
 from asyncinfer.adapters.http._call import Answer, Call, answer
 from asyncinfer.adapters.http._headers import etag_of, known_revisions
-from asyncinfer.adapters._job_answer import told_value
 from asyncinfer.adapters.http._paths import ID
 from asyncinfer.adapters.http._problems import invalid, problem
+from asyncinfer.adapters.http._webhook_state import webhooks_of
 from asyncinfer.errors import UnknownJob
 
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,20})?([eE](\+?\d{1,2}|-\d{1,3}))?")
@@ -51,7 +52,7 @@ async def get(call: Call) -> Answer:
             job = waited
     if job.revision in known:
         return Answer(304, b"", [(b"etag", etag_of(job.revision))])
-    return await job_answer(call, job, include=include)
+    return await job_answer(call, job, webhook=await webhooks_of(call, job), include=include)
 
 
 async def result(call: Call) -> Answer:
@@ -82,8 +83,8 @@ async def find(call: Call) -> Answer:
         status=_statuses(query),
         model=query.get("model"),
         queue=query.get("queue"),
-        created_after=_milliseconds(query, "created_after"),
-        created_before=_milliseconds(query, "created_before"),
+        created_after=milliseconds_in(query, "created_after"),
+        created_before=milliseconds_in(query, "created_before"),
         labels={name.removeprefix(_LABEL): text for name, text in query.items() if name.startswith(_LABEL)},
     )
     if "after" in query and "before" in query:
@@ -125,6 +126,7 @@ async def job_answer(
     is_new: bool = False,
     is_placed: bool = True,
     is_deduplicated: bool = False,
+    webhook: wire.WebhookState | None = None,
     include: frozenset[str] = frozenset(),
 ) -> Answer:
     """Return a job as the answer; `is_new` says where it is, `is_placed` where it stands in its queue."""
@@ -132,6 +134,8 @@ async def job_answer(
     if job.status == "queued":
         place = await _place(call, job) if is_placed else wire.Place(name=job.queue, position=None, eta_seconds=None)
     told = await call.service.jobs.told(job, call.now(), place=place, is_deduplicated=is_deduplicated)
+    if webhook is not None:
+        told = replace(told, webhook=webhook)
     if include:
         told = replace(
             told,
@@ -165,6 +169,20 @@ def count_in(query: dict[str, str], name: str, *, default: int, highest: int, lo
     return int(given)
 
 
+def milliseconds_in(query: dict[str, str], name: str) -> int | None:
+    """Return a query parameter that is an instant."""
+    given = query.get(name)
+    if given is None:
+        return None
+    try:
+        when = msgspec.convert(given, datetime)
+    except msgspec.ValidationError:
+        when = None
+    if when is None or when.tzinfo is None:
+        raise invalid(name, "expected an instant as in RFC 3339, with its offset")
+    return round(when.timestamp() * 1000)
+
+
 async def _place(call: Call, job: Job) -> wire.Place:
     ahead = await call.owned.position(job.id)
     eta = None if ahead is None else call.owned.eta(job.model, ahead)
@@ -190,19 +208,6 @@ def _statuses(query: dict[str, str]) -> tuple[Status, ...]:
     if not given <= set(_STATUSES):
         raise invalid("status", f"expected some of {', '.join(_STATUSES)}, parted by commas")
     return tuple(status for status in _STATUSES if status in given)
-
-
-def _milliseconds(query: dict[str, str], name: str) -> int | None:
-    given = query.get(name)
-    if given is None:
-        return None
-    try:
-        when = msgspec.convert(given, datetime)
-    except msgspec.ValidationError:
-        when = None
-    if when is None or when.tzinfo is None:
-        raise invalid(name, "expected an instant as in RFC 3339, with its offset")
-    return round(when.timestamp() * 1000)
 
 
 def _links(call: Call, query: dict[str, str], page: wire.JobList) -> list[tuple[bytes, bytes]]:

@@ -12,7 +12,7 @@ from asyncinfer import wire
 from asyncinfer.adapters.http._problems import status_of
 
 if TYPE_CHECKING:
-    from asyncinfer.adapters.http._operations import Gives, Json, Operation, Parameter
+    from asyncinfer.adapters.http._operation import Gives, Json, Operation, Parameter
 
 _EVERYWHERE: tuple[wire.ProblemSlug, ...] = ("headers-too-large", "draining", "store-unavailable")
 _NAMED: tuple[wire.ProblemSlug, ...] = ("unauthorized", "forbidden", "rate-limited")

@@ -2,61 +2,20 @@
 
 from __future__ import annotations
 
-from collections.abc import Awaitable, Callable, Mapping
-from typing import Any, Literal, get_args
-
-from msgspec import Struct
+from collections.abc import Mapping
+from typing import Any, get_args
 
 from asyncinfer import Status, wire
 from asyncinfer.adapters.http import _catalog, _change, _events, _look, _status, _submit
-from asyncinfer.adapters.http._call import Call, Responds
+from asyncinfer.adapters.http._operation import CURSOR, INSTANT, TEXT, Gives, Json, Method, Operation, Parameter
+from asyncinfer.adapters.http._webhook_operations import WEBHOOKS
 
-Method = Literal["GET", "POST", "PUT", "DELETE"]
-Json = dict[str, Any]  # Any: JSON has no type of its own
-
-_TEXT: Json = {"type": "string"}
 _WAIT: Json = {"type": "number", "minimum": 0, "maximum": _look.LONGEST_WAIT}
-_CURSOR: Json = {"type": "string", "minLength": 1}
-_INSTANT: Json = {"type": "string", "format": "date-time"}
 _EVENT_ID: Json = {"type": "integer", "minimum": 0, "maximum": _events.HIGHEST_ID}
 
 
 def _some_of(*names: str) -> Json:
     return {"type": "array", "items": {"enum": list(names)}}
-
-
-class Parameter(Struct, frozen=True):
-    """One query parameter, header or part of the path."""
-
-    name: str
-    place: Literal["query", "header", "path"]
-    schema: Json
-    says: str
-    example: object = None
-
-
-class Gives(Struct, frozen=True):
-    """One way in which an operation succeeds."""
-
-    says: str
-    body: Any = None
-    """The wire's type, or a media type with its schema."""
-    headers: tuple[str, ...] = ()
-    media_type: str = "application/json"
-
-
-class Operation(Struct, frozen=True, kw_only=True):
-    """One method of one path."""
-
-    id: str
-    handler: Callable[[Call], Awaitable[Responds]]
-    says: str
-    gives: Mapping[int, Gives]
-    problems: tuple[wire.ProblemSlug, ...] = ()
-    parameters: tuple[Parameter, ...] = ()
-    takes: Any = None
-    is_public: bool = False
-    """It is answered without asking who asks."""
 
 
 _ID = Parameter("id", "path", {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "The job.")
@@ -67,9 +26,9 @@ _KEY = Parameter(
     {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
     "The same key and body again is answered with the same job.",
 )
-_PREFER = Parameter("Prefer", "header", _TEXT, "`respond-async` (the default) or `wait=N`, N seconds, at most 60.")
-_TRACE = Parameter("traceparent", "header", _TEXT, "The W3C trace context that the job belongs to.")
-_CONDITION = Parameter("If-None-Match", "header", _TEXT, "The ETag of the job as it is known: 304 if it still is so.")
+_PREFER = Parameter("Prefer", "header", TEXT, "`respond-async` (the default) or `wait=N`, N seconds, at most 60.")
+_TRACE = Parameter("traceparent", "header", TEXT, "The W3C trace context that the job belongs to.")
+_CONDITION = Parameter("If-None-Match", "header", TEXT, "The ETag of the job as it is known: 304 if it still is so.")
 
 _MADE = ("Location", "Operation-Location", "ETag", "Retry-After")
 _SUBMITS: tuple[wire.ProblemSlug, ...] = (
@@ -115,13 +74,13 @@ OPERATIONS: Mapping[str, Mapping[Method, Operation]] = {
                     "Some of the statuses, parted by commas.",
                     ["queued"],
                 ),
-                Parameter("model", "query", _TEXT, "Of this model."),
-                Parameter("queue", "query", _TEXT, "Of this queue."),
-                Parameter("created_after", "query", _INSTANT, "Not before this instant."),
-                Parameter("created_before", "query", _INSTANT, "Not after this instant."),
+                Parameter("model", "query", TEXT, "Of this model."),
+                Parameter("queue", "query", TEXT, "Of this queue."),
+                Parameter("created_after", "query", INSTANT, "Not before this instant."),
+                Parameter("created_before", "query", INSTANT, "Not after this instant."),
                 Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "How many; default 50."),
-                Parameter("after", "query", _CURSOR, "The `next_cursor` of a page."),
-                Parameter("before", "query", _CURSOR, "The `prev_cursor` of a page; not beside `after`."),
+                Parameter("after", "query", CURSOR, "The `next_cursor` of a page."),
+                Parameter("before", "query", CURSOR, "The `prev_cursor` of a page; not beside `after`."),
             ),
             gives={200: Gives("A page. Labels filter too: `label.NAME=TEXT`.", wire.JobList, ("Link",))},
             problems=("malformed-request", "validation"),
@@ -264,6 +223,7 @@ OPERATIONS: Mapping[str, Mapping[Method, Operation]] = {
             problems=("not-found", "validation"),
         )
     },
+    **WEBHOOKS,
     "/healthz": {
         "GET": Operation(
             id="isLive",

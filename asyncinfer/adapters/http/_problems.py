@@ -11,6 +11,7 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncinfer import wire
+from asyncinfer.adapters.webhook.errors import NotProven, UnknownEndpoint, UrlRejected
 from asyncinfer.errors import (
     AsyncinferError,
     Draining,
@@ -44,6 +45,7 @@ _STATUS: dict[wire.ProblemSlug, tuple[int, str]] = {
     "validation": (422, "The request does not fit"),
     "idempotency-key-reused": (422, "The idempotency key names a job of another request"),
     "webhook-url-rejected": (422, "Webhooks cannot be sent there"),
+    "webhook-not-proven": (422, "The endpoint did not prove that it wants webhooks"),
     "no-result": (424, "The job ended without a result"),
     "quota-exceeded": (429, "Your quota is used up"),
     "rate-limited": (429, "Too many requests"),
@@ -151,6 +153,9 @@ _ANSWERS: Sequence[tuple[type[AsyncinferError], Callable[[Any], ProblemRaised]]]
     (InvalidInput, _invalid_input),
     (InvalidOption, _invalid_option),
     (TooLarge, _too_large),
+    (UrlRejected, lambda error: problem("webhook-url-rejected", error.kind)),
+    (UnknownEndpoint, lambda error: problem("not-found", "there is no such webhook endpoint")),
+    (NotProven, lambda error: problem("webhook-not-proven", "it did not echo the challenge")),
     (UnknownModel, lambda error: problem("model-not-found")),
     (UnknownJob, lambda error: problem("job-not-found")),
     (JobExpired, lambda error: problem("job-expired", job_id=error.job_id or None)),

@@ -9,7 +9,7 @@ import msgspec
 from msgspec import UNSET, Raw
 from msgspec.structs import replace
 
-from asyncinfer import Job, JobHandle, Retention, RetryPolicy, Submission, SubmitOptions, wire
+from asyncinfer import Job, JobHandle, Retention, RetryPolicy, Submission, SubmitOptions, Subscription, wire
 from asyncinfer._codec import UNREADABLE, canonical_encoder, misfit
 from asyncinfer._offload import offload
 from asyncinfer._weight import HEAVY_BYTES
@@ -18,6 +18,7 @@ from asyncinfer.adapters.http._headers import idempotency_key, preference, trace
 from asyncinfer.adapters.http._look import job_answer
 from asyncinfer.adapters.http._paths import ID
 from asyncinfer.adapters.http._problems import invalid, pointer_of
+from asyncinfer.adapters.http._webhooks import subscription_of
 
 _decoder = msgspec.json.Decoder(wire.Submit)
 _EMPTY = Raw(b"{}")
@@ -69,9 +70,8 @@ async def _store(call: Call, key: str | None, job_id: str | None) -> tuple[JobHa
     """Store the job of a request; its body is let go of before anybody waits for the job."""
     async with call.json_body() as data:
         asked = _decode(data)
-        if asked.webhook is not None:
-            raise invalid("/webhook", "this server sends no webhooks")
-        return await call.owned.submit_bound(await _bind(call, asked, key, job_id))
+        webhook = await subscription_of(call, asked.webhook)
+        return await call.owned.submit_bound(await _bind(call, asked, webhook, key, job_id))
 
 
 def _decode(data: bytes) -> wire.Submit:
@@ -82,10 +82,14 @@ def _decode(data: bytes) -> wire.Submit:
         raise invalid(pointer_of(path.removeprefix("body")), message) from None
 
 
-async def _bind(call: Call, asked: wire.Submit, key: str | None, job_id: str | None) -> Submission[Any]:
+async def _bind(
+    call: Call, asked: wire.Submit, webhook: Subscription | None, key: str | None, job_id: str | None
+) -> Submission[Any]:
     """Return the submission of a request. Raises InvalidInput, InvalidOption or UnknownModel."""
     model = call.owned.model(asked.model)
     options = _options(call, asked, key, job_id)
+    if webhook is not None:
+        options["webhook"] = webhook
     if options:
         model = model.options(**options)
     if len(memoryview(asked.input)) > HEAVY_BYTES:

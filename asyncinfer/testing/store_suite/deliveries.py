@@ -115,6 +115,17 @@ class DeliveryTests(StoreCase):
         assert again.lease_token != first.lease_token
 
 
+    async def test_one_delivery_is_told_to_its_owner_alone(self, store: JobStore) -> None:
+        await deliver(store, delivery(), owner="alice")
+
+        told = await store.outbox.delivery("alice", "dlv_1")
+
+        assert told is not None
+        assert (told.id, told.target, told.body) == ("dlv_1", HERE, b"")
+        assert await store.outbox.delivery("bob", "dlv_1") is None
+        assert await store.outbox.delivery("alice", "dlv_2") is None
+
+
 class SettleTests(StoreCase):
     async def test_a_delivered_one_is_done_with(self, store: JobStore, clock: FakeClock) -> None:
         key = await deliver(store, delivery())

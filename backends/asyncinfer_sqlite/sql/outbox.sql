@@ -38,6 +38,11 @@ UPDATE deliveries SET offered_at = ?, lease_token = ? WHERE id = ? AND status = 
 SELECT id, owner, job_id, target, event, body, status, attempts, due_at, created_at, endpoint, secret, last, lease_token
 FROM deliveries WHERE id = ?
 
+-- name: of_owner
+-- One delivery of an owner, without its body.
+SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token
+FROM deliveries WHERE id = ? AND owner = ?
+
 -- name: settle
 -- Writes how an attempt went, if the lease token still holds.
 UPDATE deliveries SET
