@@ -36,7 +36,8 @@ async def test_the_job_object_is_what_the_contract_says(client: httpx.AsyncClien
     assert (job["object"], job["model"], job["status"], job["retry_of"]) == ("job", "waits_for_ever", "queued", None)
     assert (job["attempt"], job["failures"], job["crashes"], job["max_attempts"]) == (0, 0, 0, 1)
     assert (job["output"], job["error"], job["progress"], job["deduplicated"]) == (None, None, None, False)
-    assert job["links"] == {"self": url} | {name: f"{url}/{name}" for name in ("result", "events", "cancel", "retry")}
+    links = {"self": url} | {name: f"{url}/{name}" for name in ("result", "events", "cancel", "retry")}
+    assert links.items() <= job["links"].items()
     assert job["queue"]["name"] == "slow"
     assert "input" not in job
     assert "attempts" not in job
