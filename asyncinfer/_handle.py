@@ -8,8 +8,9 @@ from collections.abc import AsyncGenerator, AsyncIterator, Generator, Sequence
 from typing import TYPE_CHECKING, Any, Generic, TypeVar, cast
 
 from asyncinfer._codec import decode
-from asyncinfer._events import Event, GapEvent, OutputEvent, ResetEvent, StatusEvent
+from asyncinfer._events import Event, GapEvent, OutputEvent, ResetEvent, StatusEvent, StoredEvent
 from asyncinfer._job import Job, JobError, JobKey, Status
+from asyncinfer._limits import KIB
 from asyncinfer._models import Model
 from asyncinfer._offload import offload
 from asyncinfer._services.waiters import Waiter
@@ -24,6 +25,9 @@ if TYPE_CHECKING:
 R_co = TypeVar("R_co", covariant=True)
 Y = TypeVar("Y")
 PAGE = 200
+FIRST_PAGE = 20
+"""How large a job's events are shows in the first ones: hundreds of readers of large ones would hold up the store."""
+PAGE_BYTES = 512 * KIB
 
 
 class JobHandle(Generic[R_co]):
@@ -130,10 +134,12 @@ class JobHandle(Generic[R_co]):
         attempt = await self._attempt_at(after)
         changed = asyncio.Event()
         unwatch = self._engine.waiters.watch(key, changed)
+        limit = FIRST_PAGE
         try:
             while True:
                 changed.clear()
-                page = await self._engine.store.events(key, after, PAGE)
+                page = await self._engine.store.events(key, after, limit)
+                limit = _next_limit(page.events, limit)
                 if not page.events and await self._is_over(after):
                     return
                 batch: list[Event] = []
@@ -230,3 +236,9 @@ class JobHandle(Generic[R_co]):
         if await self._engine.store.is_tombstone(key):
             return JobExpired(f"job {key.id} has passed its retention", job_id=key.id)
         return UnknownJob(f"there is no job {key.id} for this owner")
+
+
+def _next_limit(events: Sequence[StoredEvent], limit: int) -> int:
+    """Return how many events to read next, when the next ones are as large as these."""
+    size = sum(len(event.data) for event in events if isinstance(event, OutputEvent))
+    return max(1, min(PAGE, PAGE_BYTES * len(events) // max(size, 1))) if events else limit
