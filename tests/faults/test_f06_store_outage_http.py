@@ -30,11 +30,11 @@ pytestmark = pytest.mark.fault
 
 Outage = Literal["refused", "frozen", "reset", "slow"]
 OUTAGE_SECONDS = {"pr": 1.2, "rel": 30.0}
-CALL_TIMEOUT = 0.7
+CALL_TIMEOUT = 1.0
 INSERT_TIMEOUT = 1.0
 GRACE = 0.5
 """Seconds past its deadline within which a route must have answered."""
-LIVE_WITHIN = 0.65
+LIVE_WITHIN = 0.9
 RECOVERY = 5.0
 PATIENCE = 15.0
 SUBMITS_PER_SECOND = 100
