@@ -19,6 +19,7 @@ from asyncinfer.adapters.http import BearerTokens, Bounds, _look, create_app
 from asyncinfer.adapters.http._call import Call
 from asyncinfer.adapters.http._operations import OPERATIONS
 from asyncinfer.adapters.http._problems import problem
+from asyncinfer.errors import UnknownJob
 from tests.faults.harness.figures import Size, publish
 from tests.faults.harness.raw_asgi import Answer, Headers, Request, ask
 from tests.faults.harness.waiting import until
@@ -85,7 +86,7 @@ async def test_canary_an_owner_that_is_checked_after_the_job_was_fetched_tells_t
             handle = call.service.manager.scoped(owner).handle(job_id)
             try:
                 job = await handle.job()
-            except LookupError:
+            except UnknownJob:
                 continue
             if job.owner != call.owned.owner:
                 raise problem("forbidden")
