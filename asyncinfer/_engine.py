@@ -180,6 +180,7 @@ class Engine:
         self.worker.poke()
         if not self._options.run_jobs:
             return
+        await self.worker.wait_claimed()
         with contextlib.suppress(TimeoutError):
             async with asyncio.timeout(grace):
                 await self.worker.wait_idle()

@@ -67,6 +67,8 @@ class Worker(UsesStore):
         self._on_claimed = on_claimed
         self._on_moved = on_moved
         self._wake = asyncio.Event()
+        self._claimed = asyncio.Event()
+        self._claimed.set()
         self._idle = asyncio.Event()
         self._idle.set()
         self._loop = asyncio.get_running_loop()
@@ -91,16 +93,22 @@ class Worker(UsesStore):
             requests, is_shared_short = self._requests()
             next_at: int | None = None
             if requests:
+                self._claimed.clear()
                 try:
-                    answers = await self._store.claim(requests)
+                    count, next_at = self._begin(await self._store.claim(requests))
                 except StoreError as error:
                     logger.warning("claim failed, trying again: %s", error)
                     await self._clock.sleep(RETRY_SECONDS)
                     continue
-                count, next_at = self._begin(answers)
+                finally:
+                    self._claimed.set()
                 if count and is_shared_short:
                     continue
             await self._sleep(next_at)
+
+    async def wait_claimed(self) -> None:
+        """Return once no claim is under way: what it brings would find its executor closed, and be charged a crash."""
+        await self._claimed.wait()
 
     async def wait_idle(self) -> None:
         """Return once no attempt is running."""

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Callable, Sequence
 from pathlib import Path
 
 import pytest
 
-from asyncinfer import AsyncinferError, JobManager, UnknownJob, current_job, model
+from asyncinfer import AsyncinferError, JobKey, JobManager, UnknownJob, current_job, model
+from asyncinfer._plugins import store_from_url
+from asyncinfer.abc import ClaimRequest, Claims
 from asyncinfer.errors import Draining, InvalidModel, InvalidOption, SetupFailed, UnknownPlugin
 from tests.manager.models import double, echo, waits_for_ever
 from tests.manager.steps import running
@@ -187,3 +189,30 @@ async def test_a_scoped_manager_needs_a_short_name(manager: JobManager) -> None:
         manager.scoped("x" * 256)
     with pytest.raises(UnknownJob):
         await manager.scoped("x").get("job_nope")
+
+
+async def test_a_claim_that_is_under_way_when_the_manager_closes_charges_nothing(
+    store_url: str, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    asked, answering = asyncio.Event(), asyncio.Event()
+
+    async with store_from_url(store_url) as store:
+        claim = store.claim
+
+        async def late(requests: Sequence[ClaimRequest]) -> Sequence[Claims]:
+            answers = await claim(requests)
+            if any(answer.claims for answer in answers):
+                asked.set()
+                await answering.wait()
+            return answers
+
+        monkeypatch.setattr(store, "claim", late)
+        async with JobManager(store, models=[echo], drain_grace=0) as manager:
+            job = await manager.submit(echo, "hi")
+            await asked.wait()
+            asyncio.get_running_loop().call_later(0.05, answering.set)  # while the manager closes
+        (left,) = await store.get([JobKey("", job.id)])
+
+    assert left is not None
+    assert left.status in ("queued", "succeeded")
+    assert (left.crashes, left.failures) == (0, 0)
