@@ -243,7 +243,7 @@ class Engine:
         """Return seconds after which a job with `ahead` others before it may start here; None when unknown."""
         now, ended = self.clock.monotonic(), self.finisher.finished_of[model]
         rate = self._model_rates.setdefault(model, DrainRate(now, ended)).per_second(ended, now)
-        return (ahead + 1) / rate if rate else None
+        return ahead / rate if rate else None
 
     async def cancel(self, key: JobKey) -> CancelAnswer | None:
         """Cancel one job; a running one of this manager is told at once."""

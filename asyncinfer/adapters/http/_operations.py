@@ -23,7 +23,7 @@ _NAME = Parameter("name", "path", {"type": "string", "minLength": 1, "maxLength"
 _KEY = Parameter(
     "Idempotency-Key",
     "header",
-    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[!-~]+$"},
+    {"type": "string", "minLength": 1, "maxLength": 255, "pattern": "^[ -~]+$"},
     "The same key and body again is answered with the same job.",
 )
 _PREFER = Parameter("Prefer", "header", TEXT, "`respond-async` (the default) or `wait=N`, N seconds, at most 60.")
