@@ -14,7 +14,7 @@ WHEN: dict[wire.ProblemSlug, str] = {
     "model-not-found": "No model of that name is registered or published.",
     "method-not-allowed": "The route has no such method. Carries `Allow`.",
     "not-acceptable": RESERVED,
-    "request-timeout": "The body did not arrive within `Bounds.body_seconds`, or there was no room to read it"
+    "request-timeout": "The body did not arrive within `Bounds.body_seconds`, or had to wait so long for room"
     " (`Bounds.bodies_bytes`). The connection is closed.",
     "job-not-terminal": "Delete or retry of a job that has not ended.",
     "job-expired": "The record, or the result that was asked for, is past its retention; or the job was deleted.",

@@ -17,11 +17,11 @@ class Bounds(Struct, frozen=True, kw_only=True):
     header_bytes: int = 32 * 1024
     """All names and values of the headers together."""
     body_seconds: float = 30.0
-    """For the whole body to arrive, and before that for room to read it."""
+    """For the whole body to arrive, the waits for room to read it included."""
     bodies_bytes: int = 16 * MIB
-    """Bytes of bodies above 64 KiB that are read and worked on at once; other requests wait before theirs is read.
+    """Bytes of bodies above 64 KiB that are read and worked on at once; what goes beyond waits unread.
 
-    Each byte of it costs about four of memory. A body that is larger than this has it alone.
+    Each byte of it costs about four of memory. One body may always go on, however large.
     """
     wait_seconds: float = 60.0
     """The longest long-poll; a request for more gets this."""

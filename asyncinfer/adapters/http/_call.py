@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import time
 from collections.abc import AsyncGenerator, Coroutine, Mapping, Sequence
-from contextlib import AsyncExitStack, asynccontextmanager
+from contextlib import asynccontextmanager
 from typing import TYPE_CHECKING, Any, Protocol, TypeVar
 from urllib.parse import parse_qsl
 
@@ -21,7 +21,7 @@ from asyncinfer.adapters.http._access import Action, Authenticate, Authorize, Pr
 from asyncinfer.adapters.http._bounds import Bounds
 from asyncinfer.adapters.http._problems import invalid, problem
 from asyncinfer.adapters.http._rate_limit import Headers, RateLimiter
-from asyncinfer.adapters.http._room import Room
+from asyncinfer.adapters.http._room import Room, Share
 from asyncinfer.adapters.http._strict_json import NotStrict, check_strict_json
 from asyncinfer.adapters.prometheus import PrometheusTelemetry
 
@@ -179,18 +179,11 @@ class Call:
         limits = self.owned.limits
         # Bytes of the input travel as base64, and any character may be written as an escape.
         longest = 2 * (limits.input_bytes + limits.metadata_bytes) + _ENVELOPE_BYTES
-        declared = self.headers.get(b"content-length", b"")
-        size = int(declared[:18]) if declared.isdigit() else longest  # how long a chunked one is shows at its end
-        if size > longest:
+        declared = self.headers.get(b"content-length", b"0")
+        if declared.isdigit() and int(declared[:18]) > longest:
             raise _too_large(longest)
-        async with AsyncExitStack() as stack:
-            if size > _LARGE_BYTES:
-                try:
-                    async with asyncio.timeout(self.service.bounds.body_seconds):
-                        await stack.enter_async_context(self.service.room.lent(size))
-                except TimeoutError:
-                    raise problem("request-timeout", "no room to read it", headers=[CLOSE], retry_after=1) from None
-            data = await self._body(longest)
+        with self.service.room.share() as share:
+            data = await self._body(longest, share)
             try:
                 if len(data) > HEAVY_BYTES:
                     await offload(check_strict_json, data)
@@ -200,7 +193,7 @@ class Call:
                 raise problem("malformed-request", str(error)) from None
             yield data
 
-    async def _body(self, longest: int) -> bytes:
+    async def _body(self, longest: int, share: Share) -> bytes:
         parts: list[bytes] = []
         size = 0
         try:
@@ -213,6 +206,8 @@ class Call:
                     size += len(part)
                     if size > longest:
                         raise _too_large(longest)
+                    if size > _LARGE_BYTES:
+                        await share.grow(size)
                     parts.append(part)
                     if not message.get("more_body", False):
                         return parts[0] if len(parts) == 1 else b"".join(parts)
