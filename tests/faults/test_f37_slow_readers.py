@@ -32,7 +32,7 @@ VALUES = 96
 VALUE_BYTES = 64 * 1024
 """A job pours 6 MiB, more than a kernel keeps for a connection whose reader has a small buffer."""
 RECEIVE_BUFFER = 4_096
-STEADY_VALUES = 100
+STEADY_VALUES = 60
 STEADY_SECONDS = 0.02
 WAITING = {"pr": 50, "rel": 500}
 LONG_POLL_SECONDS = 30
