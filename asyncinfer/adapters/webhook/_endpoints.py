@@ -12,13 +12,13 @@ from msgspec.structs import replace
 
 from asyncinfer import JobManager
 from asyncinfer.abc import Clock, Endpoint, Outbox
+from asyncinfer.adapters.webhook._attempts import Posts
 from asyncinfer.adapters.webhook._envelope import body_of_notice, message_id
 from asyncinfer.adapters.webhook._guard import Guard
 from asyncinfer.adapters.webhook._registered import EndpointState, changed, new_endpoint_id, secrets_of, state_of
 from asyncinfer.adapters.webhook._response import Response
 from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.adapters.webhook._signing import HmacSigner, Signer, signed_headers
-from asyncinfer.adapters.webhook._transport import Transport
 from asyncinfer.adapters.webhook.errors import NotProven, UnknownEndpoint
 from asyncinfer.errors import InvalidOption
 
@@ -35,9 +35,7 @@ class Endpoints:
     Raises UrlRejected where a URL may not be called, and UnknownEndpoint.
     """
 
-    def __init__(
-        self, manager: JobManager, guard: Guard, transport: Transport, *, signers: Sequence[Signer] = ()
-    ) -> None:
+    def __init__(self, manager: JobManager, guard: Guard, transport: Posts, *, signers: Sequence[Signer] = ()) -> None:
         self._manager = manager
         self._guard = guard
         self._transport = transport
@@ -66,7 +64,7 @@ class Endpoints:
             secrets=(Secret.new().reveal(),),
             is_enabled=proof == "none",
             created_at=self._clock.now(),
-            settings=msgspec.msgpack.encode(EndpointState(description=description)),
+            settings=msgspec.msgpack.encode(EndpointState(description=description, needs_proof=proof == "challenge")),
         )
         await self._outbox.put_endpoint(endpoint)
         return endpoint
@@ -92,7 +90,11 @@ class Endpoints:
         description: str | None = None,
         is_enabled: bool | None = None,
     ) -> Endpoint:
-        """Change what is given. Enabling one again forgets that it failed."""
+        """Change what is given. Enabling one again forgets that it failed.
+
+        One that had to prove itself must do so again at a new URL, and is disabled until then. Raises NotProven for
+        enabling one that has not.
+        """
         if events is not None:
             _check_events(events)
         if description is not None:
@@ -103,13 +105,20 @@ class Endpoints:
         state = state_of(endpoint)
         if description is not None:
             state = replace(state, description=description)
+        target = endpoint.target if url is None else url
+        if state.is_verified and target != endpoint.target:
+            state = replace(state, is_verified=False, needs_proof=True)
+        if state.needs_proof:
+            if is_enabled:
+                raise NotProven("the endpoint must prove first that it wants to be called")
+            is_enabled = False
         if is_enabled:
             state = replace(state, failing_since=None, disabled_because="")
         return await self._put(
             changed(
                 endpoint,
                 state,
-                target=endpoint.target if url is None else url,
+                target=target,
                 events=endpoint.events if events is None else tuple(events),
                 is_enabled=endpoint.is_enabled if is_enabled is None else is_enabled,
             )
@@ -138,7 +147,8 @@ class Endpoints:
         response = await self._notify(endpoint, "webhook.verification", {"challenge": challenge})
         if not response.is_delivered or not _is_echo(response.body, challenge):
             raise NotProven("the endpoint did not echo the challenge")
-        state = replace(state_of(endpoint), is_verified=True, failing_since=None, disabled_because="")
+        state = replace(state_of(endpoint), is_verified=True, needs_proof=False)
+        state = replace(state, failing_since=None, disabled_because="")
         return await self._put(changed(endpoint, state, is_enabled=True))
 
     async def test(self, owner: str, endpoint_id: str) -> Response:

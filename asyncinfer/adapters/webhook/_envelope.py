@@ -29,12 +29,14 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
 def body_of(event: str, at: int, job: wire.Job) -> bytes:
     """Return the bytes of an event of `job` that happened at `at`, in milliseconds."""
-    when = instant(at)
-    full = _encoder.encode(Envelope(type=event, timestamp=when, data=job))
-    if len(full) <= FULL_BYTES:
-        return full
+    full = _encoder.encode(Envelope(type=event, timestamp=instant(at), data=job))
+    return full if len(full) <= FULL_BYTES else thin_body_of(event, at, job)
+
+
+def thin_body_of(event: str, at: int, job: wire.Job) -> bytes:
+    """Return the bytes of an event whose job would be too much: what it is called, and where it is."""
     thin = wire.JobReference(id=job.id, model=job.model, status=job.status, revision=job.revision, links=job.links)
-    return _encoder.encode(Envelope(type=event, timestamp=when, data=thin, truncated=True))
+    return _encoder.encode(Envelope(type=event, timestamp=instant(at), data=thin, truncated=True))
 
 
 def body_of_forgotten(event: str, owed: Owed) -> bytes:

@@ -23,6 +23,8 @@ class EndpointState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     description: str = ""
     is_verified: bool = False
     """It has proven that it wants to be called."""
+    needs_proof: bool = False
+    """It must prove that, before it is enabled."""
     failing_since: int | None = None
     """Every attempt since then has failed."""
     disabled_because: str = ""

@@ -17,6 +17,8 @@ class Answered(Struct, frozen=True, kw_only=True):
     attempt: DeliveryAttempt
     retry_after: float | None = None
     """Seconds."""
+    is_ours: bool = False
+    """It failed on our side, before anything was sent: it says nothing of the receiver."""
 
     @property
     def is_delivered(self) -> bool:
@@ -28,8 +30,12 @@ class Answered(Struct, frozen=True, kw_only=True):
         return self.attempt.status_code == GONE
 
 
-def settlement_of(delivery: Delivery, answered: Answered, random: float) -> Settlement:
-    """Return what follows; `random` is drawn from [0, 1)."""
+def settlement_of(delivery: Delivery, answered: Answered, random: float, *, now: int | None = None) -> Settlement:
+    """Return what follows of an attempt that ended `now` (in milliseconds; when it began, if not given).
+
+    `random` is drawn from [0, 1). The wait counts from the end: one that took longer than the wait is not repeated at
+    once, and what a receiver asks for counts from its answer.
+    """
     attempt = answered.attempt
     if answered.is_delivered:
         return Settlement(id=delivery.id, lease_token=delivery.lease_token, status="delivered", attempt=attempt)
@@ -44,7 +50,7 @@ def settlement_of(delivery: Delivery, answered: Answered, random: float) -> Sett
         lease_token=delivery.lease_token,
         status="pending",
         attempt=attempt,
-        due_at=attempt.at + round(delay * 1000),
+        due_at=(attempt.at if now is None else now) + round(delay * 1000),
     )
 
 

@@ -1,0 +1,165 @@
+"""One attempt at a delivery: sign it with what is valid now, post it, say how it went and what follows."""
+
+from __future__ import annotations
+
+import asyncio
+import logging
+import random
+from collections.abc import Callable, Mapping, Sequence
+from typing import Protocol
+
+from asyncinfer._shown_target import shown_target
+from asyncinfer.abc import Clock, Delivery, DeliveryAttempt, Endpoint, Outbox, Settlement
+from asyncinfer.adapters.webhook._hand import Went
+from asyncinfer.adapters.webhook._registered import after_attempt, secrets_of
+from asyncinfer.adapters.webhook._response import Response
+from asyncinfer.adapters.webhook._secrets import Secret
+from asyncinfer.adapters.webhook._signing import HmacSigner, Signer, signed_headers
+from asyncinfer.adapters.webhook._verdict import Answered, disabled, settlement_of
+from asyncinfer.errors import StoreError
+
+SIGNING_SECONDS = 10.0
+"""A signer that takes longer, a KMS that is away, has failed."""
+NOTES_TRIED = 5
+"""Times to write what an attempt makes of an endpoint that others change meanwhile."""
+logger = logging.getLogger("asyncinfer.webhook")
+
+
+class Posts(Protocol):
+    """What carries a request to a receiver: a `Transport`, or a test's stand-in."""
+
+    async def post(self, target: str, headers: Mapping[str, str], body: bytes) -> Response: ...
+
+    async def close(self) -> None: ...
+
+
+class Attempts:
+    """Makes attempts, each within `seconds`.
+
+    `secrets` sign what goes to URLs that came with a job, `signers` everything besides.
+    """
+
+    def __init__(
+        self,
+        outbox: Outbox,
+        clock: Clock,
+        transport: Posts,
+        *,
+        secrets: Sequence[Secret],
+        signers: Sequence[Signer],
+        seconds: float,
+        settle: Callable[[Settlement], None],
+    ) -> None:
+        self._outbox = outbox
+        self._clock = clock
+        self._transport = transport
+        self._secrets = secrets
+        self._signers = signers
+        self._seconds = seconds
+        self._settle = settle
+        self._random = random.Random()
+
+    async def make(self, delivery: Delivery) -> Went:
+        """Make one attempt, and hand in how it went. Nothing is raised; what is not handed in is made again."""
+        try:
+            return await self._make(delivery)
+        except StoreError as error:
+            logger.warning("webhook %s waits, the store does not answer: %s", delivery.id, error)
+        except Exception as error:  # noqa: BLE001  the others go on
+            # Without its text or its trace, which may hold what nobody should read.
+            logger.error("webhook %s: an attempt could not be made: %s", delivery.id, type(error).__qualname__)
+            self._settle(settlement_of(delivery, self._failed("it could not be made"), self._random.random()))
+        return "neither"
+
+    async def _make(self, delivery: Delivery) -> Went:
+        endpoint = None
+        if delivery.endpoint is not None:
+            # Read at each attempt: its URL and secrets are those of now.
+            found = await self._outbox.endpoints(delivery.owner, [delivery.endpoint])
+            endpoint = found[0] if found else None
+            if endpoint is None or not endpoint.is_enabled:
+                self._settle(disabled(delivery, self._failed("the endpoint is disabled").attempt))
+                return "neither"
+        answered = await self._answered(delivery, endpoint)
+        settlement = settlement_of(delivery, answered, self._random.random(), now=self._clock.now())
+        self._settle(settlement)
+        _tell(delivery, settlement)
+        if answered.is_ours:
+            return "neither"
+        if endpoint is not None:
+            await self._note(endpoint, answered)
+        return "delivered" if answered.is_delivered else "failed"
+
+    async def _answered(self, delivery: Delivery, endpoint: Endpoint | None) -> Answered:
+        now = self._clock.now()
+        try:
+            signers = self._signers_of(delivery, endpoint, now)
+            async with asyncio.timeout(SIGNING_SECONDS):
+                headers = await signed_headers(delivery.id, now // 1000, delivery.body, signers)
+        except Exception as error:  # noqa: BLE001  a signer is somebody's own: a KMS may fail in any way
+            why = type(error).__qualname__
+            logger.error(
+                "webhook %s could not be signed (%s): is there a secret, is the signer well?", delivery.id, why
+            )
+            return self._failed(f"it could not be signed: {why}")
+        url = delivery.target if endpoint is None else endpoint.target
+        try:
+            async with asyncio.timeout(self._seconds - SIGNING_SECONDS):
+                response = await self._transport.post(
+                    url, {"content-type": "application/json", **headers}, delivery.body
+                )
+        except TimeoutError:
+            detail = "the transport took longer than attempt_seconds"
+            return Answered(attempt=DeliveryAttempt(at=now, kind="timeout", detail=detail))
+        attempt = DeliveryAttempt(
+            at=now, kind=response.kind, status_code=response.status, latency=response.latency, detail=response.detail
+        )
+        return Answered(attempt=attempt, retry_after=response.retry_after)
+
+    def _failed(self, detail: str) -> Answered:
+        """Return that nothing was sent, for a reason on our side."""
+        return Answered(attempt=DeliveryAttempt(at=self._clock.now(), kind="blocked", detail=detail), is_ours=True)
+
+    def _signers_of(self, delivery: Delivery, endpoint: Endpoint | None, now: int) -> Sequence[Signer]:
+        if endpoint is not None:
+            secrets = [Secret.parse(text) for text in secrets_of(endpoint, now)]
+        elif delivery.secret:
+            secrets = [Secret.parse(delivery.secret)]
+        else:
+            secrets = list(self._secrets)
+        return [*(HmacSigner(secret) for secret in secrets), *self._signers]
+
+    async def _note(self, endpoint: Endpoint, answered: Answered) -> None:
+        """Remember since when an endpoint fails; disable it when it wants nothing more, or fails for too long."""
+        for _ in range(NOTES_TRIED):
+            now = self._clock.now()
+            after = after_attempt(endpoint, is_delivered=answered.is_delivered, is_gone=answered.is_gone, now=now)
+            if after is None:
+                return
+            try:
+                if await self._outbox.put_endpoint(after):
+                    if not after.is_enabled:
+                        logger.warning("webhook endpoint %s is disabled", endpoint.id)
+                    return
+                found = await self._outbox.endpoints(endpoint.owner, [endpoint.id])
+            except StoreError:
+                return  # the next attempt finds out the same
+            if not found:
+                return
+            endpoint = found[0]
+
+
+def _tell(delivery: Delivery, settlement: Settlement) -> None:
+    level = {"delivered": logging.DEBUG, "pending": logging.INFO}.get(settlement.status, logging.WARNING)
+    attempt = settlement.attempt
+    logger.log(
+        level,
+        "webhook %s to %s, attempt %d: %s%s, %d ms; %s",
+        delivery.id,
+        shown_target(delivery.target),
+        delivery.attempts + 1,
+        attempt.kind,
+        "" if attempt.status_code is None else f" {attempt.status_code}",
+        attempt.latency,
+        settlement.status,
+    )
