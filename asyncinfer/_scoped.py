@@ -14,18 +14,13 @@ from asyncinfer._job import Attempt, Job, JobKey, NewJob
 from asyncinfer._limits import Limits, Retention
 from asyncinfer._models import Model, Submission
 from asyncinfer._offload import offload
+from asyncinfer._refusals import refusal_of
 from asyncinfer._services.waiters import Waiter
 from asyncinfer._weight import HEAVY_BYTES, is_heavy
 from asyncinfer.abc import CancelAnswer, Counts, EventPage, Inserted, JobFilter, JobPage
 from asyncinfer.errors import (
     AsyncinferError,
-    IdempotencyConflict,
-    InvalidInput,
     InvalidOption,
-    JobExpired,
-    QueueFull,
-    QuotaExceeded,
-    StorageFull,
     UnknownJob,
     UnknownModel,
 )
@@ -180,39 +175,11 @@ class ScopedManager:
             waiter = self._engine.waiters.alias(waiter, JobKey(self._owner, answer.id))
             return JobHandle(self._engine, waiter, submission.model, is_existing=True)
         self._engine.waiters.forget(waiter)
-        raise self._refusal(job, answer)
+        raise self._refused(job, answer)
 
-    def _refusal(self, job: NewJob, answer: Inserted) -> AsyncinferError:
-        if answer.kind == "conflict":
-            what = "idempotency key" if job.key is not None else f"id {job.id!r}"
-            return IdempotencyConflict(
-                f"the {what} already names job {answer.id}, which has another input", job_id=answer.id
-            )
-        if answer.kind == "gone":
-            return JobExpired(
-                f"job {answer.id} existed and has passed its retention; submit with a new key or id", job_id=answer.id
-            )
-        if answer.kind == "bad":
-            return InvalidInput(f"input: the store cannot hold it: {answer.message}")
-        retry_after = self._engine.retry_after(job.queue)
-        if answer.limit == "owner_queued_jobs":
-            return QuotaExceeded(
-                f"owner {self._owner!r} has {self._engine.limits.owner_queued_jobs} jobs waiting already; "
-                f"try again in {retry_after:.0f} s",
-                limit=answer.limit,
-                retry_after=retry_after,
-            )
-        if answer.limit == "min_free_bytes":
-            return StorageFull(
-                "the store keeps its last free space for finishing running jobs; free some space",
-                limit=answer.limit,
-                retry_after=retry_after,
-            )
-        return QueueFull(
-            f"queue {job.queue!r} is full ({answer.limit}); nothing was stored, try again in {retry_after:.0f} s",
-            limit=answer.limit,
-            retry_after=retry_after,
-        )
+    def _refused(self, job: NewJob, answer: Inserted) -> AsyncinferError:
+        engine = self._engine
+        return refusal_of(job, answer, quota=engine.limits.owner_queued_jobs, retry_after=engine.retry_after(job.queue))
 
     # One job
 
@@ -381,7 +348,7 @@ class ScopedManager:
         for job, waiter, answer in zip(jobs, waiters, answers, strict=True):
             if answer.kind != "inserted":
                 engine.waiters.forget(waiter)
-                raise self._refusal(job, answer)
+                raise self._refused(job, answer)
             engine.inserted(waiter)
             handles.append(JobHandle(engine, waiter, self._local_model(job.model)))
         return handles
