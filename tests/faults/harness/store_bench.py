@@ -92,6 +92,7 @@ class StoreBench:
             "outbox.due": lambda: outbox.due(5, 0),
             "outbox.next_due_at": outbox.next_due_at,
             "outbox.deliveries": lambda: outbox.deliveries("alice", DeliveryFilter()),
+            "outbox.delivery": lambda: outbox.delivery("alice", "msg_1"),
             "outbox.log": lambda: outbox.log("alice", "msg_1"),
             "outbox.redeliver": lambda: outbox.redeliver("alice", ["msg_1"], 0),
             "outbox.recover": lambda: outbox.recover("alice", "endpoint", 0, 1, 0),
