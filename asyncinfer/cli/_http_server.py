@@ -1,4 +1,7 @@
-"""An ASGI application on a socket, for as long as its manager takes jobs. Needs uvicorn, of the extra `http`."""
+"""An ASGI application on a socket, for as long as its manager, if it has one, takes jobs.
+
+Needs uvicorn, of the extra `http`.
+"""
 
 from __future__ import annotations
 
@@ -74,8 +77,8 @@ def bound(host: str, port: int) -> Generator[Address]:
 
 
 @contextlib.asynccontextmanager
-async def served(app: ASGI, address: Address, manager: JobManager) -> AsyncGenerator[None]:
-    """Serve `app` at `address` until the manager drains or this is left, and end its answers then.
+async def served(app: ASGI, address: Address, manager: JobManager | None = None) -> AsyncGenerator[None]:
+    """Serve `app` at `address` until the manager, if there is one, drains or this is left; end its answers then.
 
     Once entered it listens. Raises AsyncinferError when the port has been taken meanwhile.
     """
@@ -86,11 +89,12 @@ async def served(app: ASGI, address: Address, manager: JobManager) -> AsyncGener
     server = _Server(_config(app))
     async with asyncio.TaskGroup() as tasks:  # a server that fails ends what runs beside it
         serving = tasks.create_task(server.serve(sockets=[address.socket]))
-        stopping = tasks.create_task(_stop_when_draining(server, manager))
+        stopping = None if manager is None else tasks.create_task(_stop_when_draining(server, manager))
         try:
             yield
         finally:
-            stopping.cancel()
+            if stopping is not None:
+                stopping.cancel()
             server.should_exit = True
             await asyncio.wait([serving])
 

@@ -1,4 +1,4 @@
-"""The life of a process that holds a manager: it opens it, runs until SIGTERM or Ctrl-C, drains.
+"""The life of a process: until SIGTERM or Ctrl-C. One that holds a manager opens it, runs, drains.
 
 Signal handlers are set here and nowhere else: a library has no business with them, a process of its own has.
 """
@@ -17,6 +17,14 @@ from asyncinfer import JobManager
 LOOK_SECONDS = 5.0
 """Between two looks at the manager's health; only a change is logged."""
 SIGNALS = (signal.SIGTERM, signal.SIGINT)
+
+
+async def until_told(beside: AbstractAsyncContextManager[None]) -> None:
+    """Enter `beside`, and leave it at the first signal."""
+    stops: asyncio.Queue[str] = asyncio.Queue()
+    with _signals_in(stops):
+        async with beside:
+            await stops.get()
 
 
 async def run_until_told(

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import contextlib
 import logging
+import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -12,15 +13,25 @@ from urllib.parse import urlsplit
 import typer
 
 from asyncinfer import JobManager
+from asyncinfer.cli._deliver import delivering
 from asyncinfer.cli._import_path import manager_at
 from asyncinfer.cli._lifetime import run_until_told
 from asyncinfer.cli._options import LogLevelOption, ManagerArgument, log_from
 from asyncinfer.cli._running import errors_told, run
 from asyncinfer.cli._tokens import TokensFileOption, tokens_in
+from asyncinfer.cli._webhook_options import (
+    SECRET_VARIABLE,
+    AllowHttpOption,
+    AllowNetworkOption,
+    SecretFileOption,
+    guard_from,
+    secrets_from,
+)
 from asyncinfer.errors import InvalidOption
 
 if TYPE_CHECKING:
     from asyncinfer.adapters.http import BearerTokens
+    from asyncinfer.adapters.webhook import Guard, WebhookSender
     from asyncinfer.cli._http_server import ASGI, Address
 
 logger = logging.getLogger("asyncinfer.serve")
@@ -45,6 +56,25 @@ def serve(
         bool,
         typer.Option("--allow-anonymous", help="Let every program of this machine in; only on a loopback address."),
     ] = False,
+    webhooks: Annotated[
+        bool,
+        typer.Option(
+            "--webhooks", help=f"Send webhooks too, signed with the secret in {SECRET_VARIABLE} or --secret-file."
+        ),
+    ] = False,
+    secret_file: SecretFileOption = None,
+    allow_network: AllowNetworkOption = None,
+    allow_http: AllowHttpOption = False,
+    receiver_port: Annotated[
+        list[int] | None,
+        typer.Option(
+            "--receiver-port",
+            metavar="PORT",
+            min=1,
+            max=65_535,
+            help="A port of receivers, instead of 443 and 8443; may be given several times.",
+        ),
+    ] = None,
     log_level: LogLevelOption = "info",
 ) -> None:
     """Serve the HTTP contract over a manager, and run its jobs, until SIGTERM or Ctrl-C.
@@ -52,6 +82,9 @@ def serve(
     A manager with run_jobs=False only submits. The line `serving URL` is printed once it listens. Say who may ask:
     --tokens-file, or on a loopback address --allow-anonymous for every program of this machine (web pages of other
     origins are turned away). It speaks no TLS: put a proxy before it.
+
+    With --webhooks, jobs may name who is told of their ending, and owners register receivers; without, another process
+    (`asyncinfer deliver`) may send what is owed. Without further options nothing but public https addresses is called.
 
     The first signal closes the port, ends streams and long polls, and drains as `asyncinfer work` does; a second one
     gives back at once. The exit code is 0 after a drain. The working directory is importable.
@@ -66,21 +99,43 @@ def serve(
             authenticate = _access(address, tokens_file, allow_anonymous=allow_anonymous)
             found = manager_at(manager)
             url = public_base_url or _own_url(address)
+            sender = None
+            if webhooks:
+                guard = guard_from(allow_network, receiver_port, allow_http=allow_http)
+                sender = _sender(found, url, secret_file, guard)
+            elif secret_file or allow_network or allow_http or receiver_port:
+                raise InvalidOption(
+                    "--secret-file, --allow-network, --allow-http, --receiver-port: expected --webhooks"
+                )
             app: ASGI = create_app(
-                found, public_base_url=url, authenticate=authenticate, allow_anonymous=authenticate is None
+                found,
+                public_base_url=url,
+                authenticate=authenticate,
+                allow_anonymous=authenticate is None,
+                webhooks=sender,
             )
             if authenticate is None:
                 app = LocalOnly(app, address.host, urlsplit(url).hostname or "")
-            run(run_until_told(found, _listening(app, address, found), logger))
+            run(run_until_told(found, _listening(app, address, found, sender), logger))
 
 
 @contextlib.asynccontextmanager
-async def _listening(app: ASGI, address: Address, manager: JobManager) -> AsyncGenerator[None]:
+async def _listening(
+    app: ASGI, address: Address, manager: JobManager, sender: WebhookSender | None
+) -> AsyncGenerator[None]:
     from asyncinfer.cli._http_server import served
 
-    async with served(app, address, manager):
+    sending = contextlib.nullcontext() if sender is None else delivering(sender)
+    async with sending, served(app, address, manager):
         print(f"serving {address.url}", flush=True)
         yield
+
+
+def _sender(manager: JobManager, url: str, secret_file: Path | None, guard: Guard) -> WebhookSender:
+    from asyncinfer.adapters.webhook import WebhookSender
+
+    signing = secrets_from(os.environ.get(SECRET_VARIABLE, "").split(), secret_file)
+    return WebhookSender(manager, secret=signing[0], previous_secrets=signing[1:], guard=guard, public_base_url=url)
 
 
 def _access(address: Address, tokens_file: Path | None, *, allow_anonymous: bool) -> BearerTokens | None:

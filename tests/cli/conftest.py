@@ -4,14 +4,16 @@ from __future__ import annotations
 
 import os
 import subprocess
-import sys
 from collections.abc import Callable, Mapping
+from contextlib import AbstractAsyncContextManager
 from functools import partial
 from pathlib import Path
 
 import pytest
 
-COMMAND = [sys.executable, "-m", "asyncinfer.cli"]
+from tests.cli.background import COMMAND, Background, Running, running
+
+__all__ = ["COMMAND", "Asyncinfer", "asyncinfer", "background", "environment", "environment_in", "run_in"]
 Asyncinfer = Callable[..., "subprocess.CompletedProcess[str]"]
 
 
@@ -40,3 +42,13 @@ def environment(tmp_path: Path) -> Mapping[str, str]:
 def asyncinfer(tmp_path: Path, environment: Mapping[str, str]) -> Asyncinfer:
     """Return a function that runs `asyncinfer ARGUMENTS` in the test's folder to its end."""
     return partial(run_in, tmp_path, environment)
+
+
+@pytest.fixture
+def background(tmp_path: Path, environment: Mapping[str, str]) -> Background:
+    """Return a context manager that runs `asyncinfer ARGUMENTS` with VARIABLES in the test's folder till it is left."""
+
+    def start(*arguments: object, **variables: str) -> AbstractAsyncContextManager[Running]:
+        return running(tmp_path, {**environment, **variables}, *arguments)
+
+    return start

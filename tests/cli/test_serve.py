@@ -17,7 +17,9 @@ import httpx
 import pytest
 
 from asyncinfer import JobManager
+from asyncinfer.adapters.webhook import Secret
 from asyncinfer.cli._bounded_head import MAX_HEAD_BYTES
+from tests.cli.background import Background
 from tests.cli.conftest import COMMAND, Asyncinfer
 
 APP = """
@@ -209,6 +211,25 @@ async def test_a_token_opens_its_owners_jobs(serve: Serve, asyncinfer: Asyncinfe
     assert [as_nobody.status_code, as_ann.status_code, found.status_code, as_bob.status_code] == [401, 202, 200, 404]
 
 
+async def test_with_webhooks_it_tells_of_endings(serve: Serve, background: Background, tmp_path: Path) -> None:
+    secret = Secret.new().reveal()
+    (tmp_path / "secret").write_text(secret)
+    async with background("listen", "--json", "--secret", secret) as listener:
+        url: str = (await listener.told())["url"]
+        allowed = ("--allow-http", "--allow-network", "127.0.0.0/8", "--receiver-port", url.rpartition(":")[2])
+        async with serve(*ANONYMOUS, "--webhooks", "--secret-file", "secret", *allowed) as service:
+            asked = {"model": "length", "input": {"text": "four"}, "webhook": {"url": url}}
+            submitted = await service.client.post("/v1/jobs", json=asked)
+            told = await listener.told()
+            service.process.send_signal(signal.SIGTERM)
+            code = await service.ended()
+
+    data = told["body"]["data"]
+    assert (told["is_verified"], data["id"], data["output"]) == (True, submitted.json()["id"], 4)
+    assert data["links"]["self"].startswith(service.url)
+    assert (code, secret.encode() in service.said) == (0, False)
+
+
 async def test_it_logs_no_query(serve: Serve) -> None:
     async with serve(*ANONYMOUS, "--log-level", "debug") as service:
         await service.client.get("/v1/jobs", params={"model": "hush-hush"})
@@ -260,6 +281,8 @@ async def test_a_large_body_is_not_taken_for_a_head(service: Service) -> None:
         (["app:manager", "--tokens-file", "absent"], "absent"),
         (["app:manager", "--tokens-file", "tokens", "--allow-anonymous"], "--tokens-file"),
         (["app:absent", "--allow-anonymous"], "absent"),
+        (["app:manager", "--allow-anonymous", "--webhooks"], "asyncinfer webhooks secret"),
+        (["app:manager", "--allow-anonymous", "--allow-http"], "--webhooks"),
         (["app:manager", "--allow-anonymous", "--public-base-url", "ftp://x"], "public_base_url"),
     ],
 )
@@ -289,6 +312,9 @@ def test_a_port_that_is_taken_is_told(asyncinfer: Asyncinfer, serve: Serve) -> N
         ("uvicorn", ["serve", "app:manager"]),
         ("starlette", ["serve", "app:manager"]),
         ("starlette", ["token", "ann"]),
+        ("uvicorn", ["listen"]),
+        ("httpcore", ["deliver", "--store", "sqlite:///jobs.db", "--secret", Secret.new().reveal()]),
+        ("httpcore", ["webhooks", "list", "--store", "sqlite:///jobs.db"]),
         ("httpx", ["jobs", "list", "--url", "http://127.0.0.1:1"]),
     ],
 )

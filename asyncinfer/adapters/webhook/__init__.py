@@ -14,8 +14,10 @@ from asyncinfer.adapters.webhook._jwks import Jwk, Jwks, jwks
 from asyncinfer.adapters.webhook._key_pair import PrivateKey, PublicKey
 from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.adapters.webhook._signing import Ed25519Signer, HmacSigner, Signer, signed_headers
+from asyncinfer.adapters.webhook._told import delivery_told, endpoint_told
 from asyncinfer.adapters.webhook._verify import verify
 from asyncinfer.adapters.webhook.errors import NotProven, SignatureInvalid, UnknownEndpoint, UrlRejected
+from asyncinfer.errors import MissingExtra
 
 if TYPE_CHECKING:
     from asyncinfer.adapters.webhook._endpoints import Endpoints
@@ -40,6 +42,8 @@ __all__ = [
     "UnknownEndpoint",
     "UrlRejected",
     "WebhookSender",
+    "delivery_told",
+    "endpoint_told",
     "jwks",
     "signed_headers",
     "verify",
@@ -52,4 +56,10 @@ def __getattr__(name: str) -> Any:  # Any: one of the four classes
     """Import what sends when it is asked for: receivers verify without httpcore."""
     if name not in _NEED_HTTPCORE:
         raise AttributeError(f"module {__name__!r} has no attribute {name!r}")
-    return getattr(importlib.import_module(f"{__name__}.{_NEED_HTTPCORE[name]}"), name)
+    try:
+        module = importlib.import_module(f"{__name__}.{_NEED_HTTPCORE[name]}")
+    except ModuleNotFoundError as error:
+        if (error.name or "").partition(".")[0] != "httpcore":
+            raise
+        raise MissingExtra("sending webhooks needs httpcore: pip install 'asyncinfer[webhook]'") from error
+    return getattr(module, name)

@@ -1,0 +1,83 @@
+"""Options of the commands that send webhooks or receive them."""
+
+from __future__ import annotations
+
+from pathlib import Path
+from typing import TYPE_CHECKING, Annotated
+
+import typer
+
+from asyncinfer.errors import InvalidOption
+
+if TYPE_CHECKING:
+    from asyncinfer.adapters.webhook import Guard
+
+SECRET_VARIABLE = "ASYNCINFER_WEBHOOK_SECRET"
+
+SecretsOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--secret",
+        envvar=SECRET_VARIABLE,
+        metavar="whsec_…",
+        help="The secret; several while it is rotated, the new one first. Better not typed, where others see it.",
+    ),
+]
+SecretFileOption = Annotated[
+    Path | None,
+    typer.Option(
+        "--secret-file", metavar="FILE", help="A file with the secret; several by white space, the new one first."
+    ),
+]
+AllowNetworkOption = Annotated[
+    list[str] | None,
+    typer.Option(
+        "--allow-network",
+        metavar="CIDR",
+        help="A private network with receivers, as 10.20.0.0/16; may be given several times.",
+    ),
+]
+AllowHttpOption = Annotated[
+    bool, typer.Option("--allow-http", help="Let webhooks go out without TLS too, to URLs that begin with http://.")
+]
+AllowPortOption = Annotated[
+    list[int] | None,
+    typer.Option(
+        "--port",
+        metavar="PORT",
+        min=1,
+        max=65_535,
+        help="A port of receivers, instead of 443 and 8443; may be given several times.",
+    ),
+]
+EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The receiver, as wh_….")]
+ReceiversOwnerOption = Annotated[
+    str, typer.Option("--owner", metavar="OWNER", help="Whose they are; default: the unnamed owner's.")
+]
+
+
+def secrets_from(given: list[str] | None, file: Path | None) -> list[str]:
+    """Return the secrets to sign with, the current one first. Raises InvalidOption, which shows none of them."""
+    from asyncinfer.adapters.webhook import Secret
+
+    secrets = list(given or ()) if file is None else _words_of(file)
+    if not secrets:
+        raise InvalidOption(
+            f"say what signs: {SECRET_VARIABLE}, or --secret-file FILE; `asyncinfer webhooks secret` makes one"
+        )
+    return [Secret.parse(text).reveal() for text in secrets]
+
+
+def guard_from(networks: list[str] | None, ports: list[int] | None, *, allow_http: bool) -> Guard:
+    """Return the guard that the options describe. Raises InvalidOption, and MissingExtra without `webhook`."""
+    from asyncinfer.adapters.webhook import Guard
+
+    return Guard(allowed_networks=networks or (), allow_http=allow_http, ports=ports or None)
+
+
+def _words_of(file: Path) -> list[str]:
+    try:
+        return file.read_text().split()
+    except (OSError, UnicodeDecodeError) as error:
+        why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
+        raise InvalidOption(f"secret file: {file} cannot be read: {why}") from error
