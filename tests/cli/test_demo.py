@@ -14,9 +14,12 @@ from collections.abc import Awaitable, Callable, Mapping
 from pathlib import Path
 
 import pytest
+from msgspec.structs import replace
 from typer.testing import CliRunner
 
 from asyncinfer import JobManager, model
+from asyncinfer.abc import DeliveryFilter
+from asyncinfer.adapters.webhook import SignatureInvalid
 from asyncinfer.cli._app import app
 from asyncinfer.cli._demo.files import files_of
 from asyncinfer.cli._demo.model import FileKind, IdentifyFile, identify
@@ -24,6 +27,7 @@ from asyncinfer.cli._demo.over_http import VISITOR, Asked
 from asyncinfer.cli._demo.proof import prove
 from asyncinfer.cli._demo.second_process import PROGRAM
 from asyncinfer.cli._demo.show import Show, Shown
+from asyncinfer.cli._demo.webhooks import Told
 from tests.cli.conftest import COMMAND, Asyncinfer
 
 pytestmark = pytest.mark.fault
@@ -99,10 +103,13 @@ async def test_the_demo_kills_a_worker_and_proves_that_nothing_is_lost(
     assert f"0 lost: {files} jobs were submitted, {files} are in the store" in done.stdout
     assert f"every job succeeded exactly once: {files} of {files}" in done.stdout
     assert f"{said[2]} attempts were repeated" in done.stdout
+    assert f"webhooks: {files} of {files} jobs told, each signature verified" in done.stdout
     url = re.search(r"--store (\S+)", done.stdout)
     assert url is not None
     async with JobManager(url[1], run_jobs=False) as manager:
         jobs = [job async for job in manager.scoped("").find_all()]
+        deliveries = await manager.outbox.deliveries("", DeliveryFilter(status="delivered"), limit=1_000)
+    assert {one.job_id for one in deliveries} == {job.id for job in jobs}
     assert {job.status for job in jobs} == {"succeeded"}
     assert sum(job.crashes for job in jobs) == int(said[2])
 
@@ -220,7 +227,52 @@ def test_a_demo_that_gets_no_port_says_so_and_fails(monkeypatch: pytest.MonkeyPa
 
     assert done.exit_code == 1
     assert "not asked over HTTP: cannot listen on 127.0.0.1" in done.output
+    assert "webhooks: not sent: cannot listen on 127.0.0.1" in done.output
     assert f"every job succeeded exactly once: {len(files_of(folder).files)}" in done.output
+
+
+def test_webhooks_that_nobody_verified_fail_the_demo(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
+    def refuse(*given: object) -> None:
+        raise SignatureInvalid("not today")
+
+    monkeypatch.setattr("asyncinfer.cli._webhook_receiver.verify", refuse)
+    monkeypatch.setattr("asyncinfer.cli._demo.webhooks.SETTLED_SECONDS", 1.0)
+    done = CliRunner().invoke(app, ["demo", str(folder)])
+
+    assert done.exit_code == 1
+    assert "WRONG webhooks: 0 of 6 jobs told" in done.output
+
+
+def with_another_result(told: Told, job: str) -> Told:
+    return replace(told, labels={**told.labels, job: "poem"})
+
+
+def under_two_ids(told: Told, job: str) -> Told:
+    return replace(told, ids={**told.ids, job: frozenset({"msg_1", "msg_2"})})
+
+
+def never(told: Told, job: str) -> Told:
+    return replace(told, ids={name: ids for name, ids in told.ids.items() if name != job})
+
+
+def with_a_wrong_signature(told: Told, job: str) -> Told:
+    return replace(told, refused=1)
+
+
+@pytest.mark.parametrize("falsify", [with_another_result, under_two_ids, never, with_a_wrong_signature])
+def test_webhooks_that_say_otherwise_fail_the_demo(
+    monkeypatch: pytest.MonkeyPatch, folder: Path, falsify: Callable[[Told, str], Told]
+) -> None:
+    honest = Show.run
+
+    async def run(self: Show) -> Shown:
+        shown = await honest(self)
+        return replace(shown, told=falsify(shown.told, min(shown.submitted)))
+
+    monkeypatch.setattr(Show, "run", run)
+    done = CliRunner().invoke(app, ["demo", str(folder)])
+
+    assert (done.exit_code, "WRONG webhooks:" in done.output) == (1, True)
 
 
 def test_visitors_do_not_reach_the_proof(monkeypatch: pytest.MonkeyPatch, folder: Path) -> None:
@@ -245,7 +297,7 @@ async def test_a_failed_job_fails_the_proof(tmp_path: Path, folder: Path) -> Non
         for handle in handles:
             [event async for event in handle.events()]
 
-    proof = await prove(url, [handle.id for handle in handles], [], Asked("one.py"))
+    proof = await prove(url, [handle.id for handle in handles], [], Asked("one.py"), Told())
 
     assert [one.why for one in proof.wrong] == ["failed (model_error: no html today)"]
     assert (proof.succeeded_once, proof.holds) == (5, False)
@@ -260,7 +312,7 @@ async def test_a_proof_without_a_repeated_attempt_does_not_hold(
         handle = await manager.submit(identify, str(folder / "one.py"))
         await handle
 
-    proof = await prove(url, [handle.id], [handle.id] if is_held else [], Asked("one.py"))
+    proof = await prove(url, [handle.id], [handle.id] if is_held else [], Asked("one.py"), Told())
 
     assert not proof.wrong
     assert (len(proof.not_repeated), proof.holds) == (not_repeated, False)

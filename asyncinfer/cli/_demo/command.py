@@ -38,14 +38,15 @@ def demo(
 
     Each file is a job in an SQLite store of its own. Two processes run them; one is killed with SIGKILL while it runs
     attempts. Meanwhile the jobs can also be asked for over HTTP, on a free port of this machine, and the demo does so
-    once. The proof is read from the store; the exit code is 0 only if it holds.
+    once. Every job's ending is delivered by a signed webhook to a receiver on this machine, which verifies each. The
+    proof is read from the store; the exit code is 0 only if it holds.
     """
     if not run(_demo(folder.resolve(), everything=everything, keep=keep)).holds:
         raise typer.Exit(FAILED)
 
 
 async def _demo(folder: Path, *, everything: bool, keep: bool) -> Proof:
-    for package in ("magika", "onnxruntime", "starlette", "uvicorn"):
+    for package in ("magika", "onnxruntime", "starlette", "uvicorn", "httpcore", "cryptography"):
         if importlib.util.find_spec(package) is None:
             raise MissingExtra(f"the demo needs {package}: pip install 'asyncinfer[demo]'")
     out = console()
@@ -60,7 +61,7 @@ async def _demo(folder: Path, *, everything: bool, keep: bool) -> Proof:
             screen.say("interrupted: the second process is killed", "red")
             raise
         screen.say(f"every job has ended; reading {len(shown.submitted):,} of them back from the store")
-        proof = await prove(url, shown.submitted, shown.killed.held, shown.asked)
+        proof = await prove(url, shown.submitted, shown.killed.held, shown.asked, shown.told)
         screen.stop()
         print_report(out, proof, shown.killed)
         if proof.holds:

@@ -11,6 +11,7 @@ from msgspec import Struct
 from asyncinfer import Attempt, Job, JobManager
 from asyncinfer.cli._demo.model import FileKind, identify
 from asyncinfer.cli._demo.over_http import VISITOR, Asked
+from asyncinfer.cli._demo.webhooks import Told
 from asyncinfer.errors import AsyncinferError
 
 READ_AT_ONCE = 100
@@ -78,19 +79,29 @@ class Proof(Struct, frozen=True):
     """What was asked over HTTP."""
     is_answered: bool
     """The store says of that job what HTTP said: it succeeded once, with the same result."""
+    told: Told
+    """What came by webhooks."""
+    untold: Sequence[str]
+    """Jobs that their receiver was not told of by one webhook, with the result that the store has."""
 
     @property
     def holds(self) -> bool:
-        """Every submitted job is there and succeeded exactly once, and every interrupted attempt was repeated."""
+        """Every submitted job is there, succeeded exactly once and was told of; what was interrupted was repeated."""
         is_complete = not (self.lost or self.unexpected or self.wrong or self.not_repeated)
-        return is_complete and self.is_interrupted and self.is_answered
+        return is_complete and self.is_interrupted and self.is_answered and self.is_told
+
+    @property
+    def is_told(self) -> bool:
+        """Whoever was to be told by webhooks was, of every job, and by nobody else."""
+        told = self.told
+        return not (self.untold or told.refused or told.unsettled or told.why)
 
 
-async def prove(url: str, submitted: Collection[str], held: Collection[str], asked: Asked) -> Proof:
+async def prove(url: str, submitted: Collection[str], held: Collection[str], asked: Asked, told: Told) -> Proof:
     """Read every job of the store with its attempts and result.
 
     `submitted` are the ids that submits returned, `held` those whose attempt the killed process was running, `asked`
-    is what HTTP said. Other jobs of visitors prove nothing.
+    is what HTTP said, `told` what came by webhooks. Other jobs of visitors prove nothing.
     """
     evidence: list[Evidence] = []
     async with JobManager(url, models=[identify], run_jobs=False) as manager:
@@ -101,10 +112,12 @@ async def prove(url: str, submitted: Collection[str], held: Collection[str], ask
                 evidence += await asyncio.gather(*(_read(manager, one) for one in batch))
                 batch = []
         evidence += await asyncio.gather(*(_read(manager, one) for one in batch))
-    return judge(evidence, submitted, held, asked)
+    return judge(evidence, submitted, held, asked, told)
 
 
-def judge(everything: Sequence[Evidence], submitted: Collection[str], held: Collection[str], asked: Asked) -> Proof:
+def judge(
+    everything: Sequence[Evidence], submitted: Collection[str], held: Collection[str], asked: Asked, told: Told
+) -> Proof:
     """Say what the evidence proves."""
     evidence = [one for one in everything if one.owner != VISITOR]
     ids = {one.job_id for one in evidence}
@@ -126,11 +139,18 @@ def judge(everything: Sequence[Evidence], submitted: Collection[str], held: Coll
         ),
         asked=asked,
         is_answered=any(one.job_id == asked.job_id and _says(one, asked.label) for one in everything),
+        told=told,
+        untold=[one.job_id for one in evidence if not _is_told(one, told)],
     )
 
 
 def _says(evidence: Evidence, label: str) -> bool:
     return evidence.has_one_success and evidence.kind is not None and evidence.kind.label == label
+
+
+def _is_told(evidence: Evidence, told: Told) -> bool:
+    has_one_id = len(told.ids.get(evidence.job_id, ())) == 1
+    return has_one_id and evidence.kind is not None and told.labels[evidence.job_id] == evidence.kind.label
 
 
 async def _read(manager: JobManager, job: Job) -> Evidence:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 from collections import Counter
+from collections.abc import Sequence
 
 from rich.console import Console
 from rich.table import Table
@@ -53,6 +54,7 @@ def _claims(proof: Proof, killed: Killed) -> list[tuple[bool, str]]:
             f" {len(killed.held)} at that instant",
         ),
         (proof.is_answered, _over_http(proof)),
+        (proof.is_told, _by_webhooks(proof)),
     ]
 
 
@@ -62,6 +64,15 @@ def _over_http(proof: Proof) -> str:
         return f"not asked over HTTP: {asked.why}"
     told = f"asked over HTTP: {name_of(asked)} is {asked.label} (job {asked.job_id})"
     return told if proof.is_answered else f"{told}, but the store does not say so"
+
+
+def _by_webhooks(proof: Proof) -> str:
+    told = proof.told
+    if told.why:
+        return f"webhooks: not sent: {told.why}"
+    claim = f"webhooks: {proof.found - len(proof.untold):,} of {proof.found:,} jobs told, each signature verified"
+    refused = f"{told.refused:,} requests were refused" if told.refused else ""
+    return "; ".join(part for part in (claim, refused, told.unsettled) if part)
 
 
 def _repeats(proof: Proof, killed: Killed) -> Table:
@@ -89,4 +100,9 @@ def _offenders(proof: Proof) -> list[tuple[str, str]]:
         *((job_id, "in the store, and not submitted") for job_id in proof.unexpected),
         *((job_id, "interrupted, and not run again") for job_id in proof.not_repeated),
         *((one.job_id, one.why) for one in proof.wrong),
+        *((job_id, "its receiver was not told by one webhook, with this result") for job_id in _untold(proof)),
     ]
+
+
+def _untold(proof: Proof) -> Sequence[str]:
+    return [] if proof.told.why else proof.untold

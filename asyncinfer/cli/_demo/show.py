@@ -15,6 +15,7 @@ from asyncinfer.cli._demo.model import SLOTS, FileKind, identify
 from asyncinfer.cli._demo.over_http import Asked, ask_for, visitors_let_in
 from asyncinfer.cli._demo.screen import Screen
 from asyncinfer.cli._demo.second_process import Killed, SecondProcess
+from asyncinfer.cli._demo.webhooks import Told, Webhooks, webhooks_sent
 from asyncinfer.errors import AsyncinferError
 
 CHUNK = 500
@@ -31,6 +32,7 @@ class Shown(Struct, frozen=True):
     submitted: frozenset[str]
     killed: Killed
     asked: Asked
+    told: Told
 
 
 class Show:
@@ -51,6 +53,8 @@ class Show:
         self._asked_for = next((path for path in files if Path(path).name.startswith("README")), files[0])
         self._door = ""
         self._closed_because = ""
+        self._webhooks: Webhooks | None = None
+        self._untold_because = ""
         self._count(0)
 
     async def run(self) -> Shown:
@@ -59,6 +63,7 @@ class Show:
             manager = await stack.enter_async_context(JobManager(self.url, models=[identify], run_jobs=False))
             second = stack.enter_context(SecondProcess(self.url, stands_still=not self._has_many))
             await self._let_visitors_in(stack, manager)
+            await self._begin_to_tell(stack, manager)
             here = await stack.enter_async_context(contextlib.AsyncExitStack())
             tasks = await stack.enter_async_context(asyncio.TaskGroup())
             worker = await self._meet(second, manager)
@@ -74,9 +79,10 @@ class Show:
             await (joining or self._join(here))
             asked = await (asking or self._ask_over_http())
             await self._is_done.wait()
+            told = await self._tell_the_rest()
             for helper in helpers:
                 helper.cancel()
-        return Shown(frozenset(self._submitted), self._killed, asked)
+        return Shown(frozenset(self._submitted), self._killed, asked, told)
 
     async def _meet(self, second: SecondProcess, manager: JobManager) -> str:
         row = self._screen.second
@@ -93,8 +99,9 @@ class Show:
         self._screen.here.now("works", "green")
 
     async def _submit(self, manager: JobManager) -> None:
+        identifies = identify if self._webhooks is None else identify.options(webhook=self._webhooks.url)
         for start in range(0, len(self._files), CHUNK):
-            submissions = [identify.bind(path) for path in self._files[start : start + CHUNK]]
+            submissions = [identifies.bind(path) for path in self._files[start : start + CHUNK]]
             for handle in await manager.submit_many(submissions, wait_for_room=True):
                 self._submitted.add(handle.id)
                 self._handles.put_nowait(handle)
@@ -106,6 +113,21 @@ class Show:
             self._door = await stack.enter_async_context(visitors_let_in(manager))
         except AsyncinferError as error:
             self._closed_because = str(error)
+
+    async def _begin_to_tell(self, stack: contextlib.AsyncExitStack, manager: JobManager) -> None:
+        """Send webhooks; where no port can be had for their receiver, the report will say so."""
+        try:
+            self._webhooks = await stack.enter_async_context(webhooks_sent(manager))
+        except AsyncinferError as error:
+            self._untold_because = str(error)
+
+    async def _tell_the_rest(self) -> Told:
+        if self._webhooks is None:
+            return Told(why=self._untold_because)
+        left = len(self._submitted) - self._webhooks.told
+        if left:
+            self._screen.say(f"every job has ended; {left:,} of their webhooks are still to be delivered")
+        return await self._webhooks.settled()
 
     async def _ask_over_http(self) -> Asked:
         """Ask once, and show how."""
