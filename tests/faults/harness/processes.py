@@ -26,7 +26,15 @@ from tests.faults.harness.waiting import came_true
 P = ParamSpec("P")
 _forks = multiprocessing.get_context("forkserver")
 _forks.set_forkserver_preload(
-    ["asyncinfer.abc", "asyncinfer_memory", "asyncinfer_sqlite", "asyncinfer_thread", "pytest", __name__]
+    [
+        "asyncinfer.abc",
+        "asyncinfer.adapters.webhook._sender",
+        "asyncinfer_memory",
+        "asyncinfer_sqlite",
+        "asyncinfer_thread",
+        "pytest",
+        __name__,
+    ]
 )
 
 
