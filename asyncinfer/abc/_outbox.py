@@ -12,7 +12,7 @@ from typing import Literal
 
 from msgspec import Struct
 
-from asyncinfer._job import JobKey, Status, Subscription
+from asyncinfer._job import JobKey, Status, Subscription, shown
 
 DeliveryStatus = Literal["pending", "delivered", "exhausted", "disabled"]
 
@@ -40,6 +40,9 @@ class NewDelivery(Struct, frozen=True, kw_only=True):
     endpoint: str | None = None
     secret: str = ""
     due_at: int = 0
+
+    def __repr__(self) -> str:
+        return shown(self, "target", "body", "secret")
 
 
 class DeliveryAttempt(Struct, frozen=True, kw_only=True):
@@ -71,6 +74,9 @@ class Delivery(Struct, frozen=True, kw_only=True):
     last: DeliveryAttempt | None = None
     lease_token: int = 0
 
+    def __repr__(self) -> str:
+        return shown(self, "target", "body", "secret")
+
 
 class Settlement(Struct, frozen=True, kw_only=True):
     """How an attempt at a delivery went and what follows: `due_at` when it stays pending."""
@@ -94,6 +100,9 @@ class Endpoint(Struct, frozen=True, kw_only=True):
     created_at: int = 0
     revision: int = 1
     settings: bytes = b""
+
+    def __repr__(self) -> str:
+        return shown(self, "target", "secrets", "settings")
 
 
 class DeliveryFilter(Struct, frozen=True, kw_only=True):
