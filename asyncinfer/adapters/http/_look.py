@@ -18,9 +18,9 @@ from asyncinfer.abc import JSON
 from asyncinfer.adapters._job_answer import told_value
 from asyncinfer.adapters.http._call import Answer, Call, answer
 from asyncinfer.adapters.http._headers import etag_of, known_revisions
+from asyncinfer.adapters.http._job_webhooks import webhooks_of
 from asyncinfer.adapters.http._paths import ID
 from asyncinfer.adapters.http._problems import invalid, problem
-from asyncinfer.adapters.http._webhook_state import webhooks_of
 from asyncinfer.errors import UnknownJob
 
 _SECONDS = re.compile(r"\d{1,9}(\.\d{1,20})?([eE](\+?\d{1,2}|-\d{1,3}))?")
@@ -52,7 +52,7 @@ async def get(call: Call) -> Answer:
             job = waited
     if job.revision in known:
         return Answer(304, b"", [(b"etag", etag_of(job.revision))])
-    return await job_answer(call, job, webhook=await webhooks_of(call, job), include=include)
+    return await job_answer(call, job, include=include)
 
 
 async def result(call: Call) -> Answer:
@@ -126,7 +126,6 @@ async def job_answer(
     is_new: bool = False,
     is_placed: bool = True,
     is_deduplicated: bool = False,
-    webhook: wire.WebhookState | None = None,
     include: frozenset[str] = frozenset(),
 ) -> Answer:
     """Return a job as the answer; `is_new` says where it is, `is_placed` where it stands in its queue."""
@@ -134,8 +133,8 @@ async def job_answer(
     if job.status == "queued":
         place = await _place(call, job) if is_placed else wire.Place(name=job.queue, position=None, eta_seconds=None)
     told = await call.service.jobs.told(job, call.now(), place=place, is_deduplicated=is_deduplicated)
-    if webhook is not None:
-        told = replace(told, webhook=webhook)
+    if job.has_subscriptions:
+        told = replace(told, webhook=await webhooks_of(call, job))
     if include:
         told = replace(
             told,

@@ -2,13 +2,14 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable
+from collections.abc import Iterable, Set
 from functools import lru_cache
 from typing import TYPE_CHECKING, Any
 
 import msgspec
 
 from asyncinfer import wire
+from asyncinfer.adapters.http._openapi_webhooks import SENT, callbacks, webhooks
 from asyncinfer.adapters.http._problems import status_of
 
 if TYPE_CHECKING:
@@ -23,31 +24,44 @@ _HEADERS = {
     "Retry-After": "Seconds after which to look again.",
     "Link": "The next and the previous page (RFC 8288).",
 }
-_JOB_LINKS = {
-    "getJob": "id",
-    "getResult": "id",
-    "getEvents": "id",
-    "cancelJob": "id",
-    "deleteJob": "id",
-    "retryJob": "id",
+_SUBMITS = (("/v1/jobs", "post"), ("/v1/jobs/{id}", "put"))
+_LINKS: dict[Any, tuple[str, ...]] = {
+    wire.Job: ("getJob", "getResult", "getEvents", "cancelJob", "deleteJob", "retryJob", "listDeliveriesOfJob"),
+    wire.WebhookEndpoint: (
+        "getWebhook",
+        "changeWebhook",
+        "deleteWebhook",
+        "verifyWebhook",
+        "rotateWebhookSecret",
+        "testWebhook",
+        "recoverWebhook",
+    ),
+    wire.Delivery: ("getDelivery", "redeliver"),
 }
+"""What can be asked of what an answer is, by its `id`."""
 
 
 @lru_cache(maxsize=8)
-def openapi_of(base_url: str) -> bytes:
-    """Return the document as JSON."""
+def openapi_of(base_url: str, *, has_webhooks: bool = True) -> bytes:
+    """Return the document as JSON. An application without a sender has none of the routes of webhooks."""
     from importlib.metadata import version
 
     from asyncinfer.adapters.http._operations import OPERATIONS
+    from asyncinfer.adapters.http._webhook_operations import WEBHOOKS
 
-    operations = [operation for methods in OPERATIONS.values() for operation in methods.values()]
-    types = list(dict.fromkeys([*_types_of(operations), wire.Problem]))
+    routes = {path: methods for path, methods in OPERATIONS.items() if has_webhooks or path not in WEBHOOKS}
+    operations = [operation for methods in routes.values() for operation in methods.values()]
+    types = list(dict.fromkeys([*_types_of(operations), *SENT, wire.Problem]))
     schemas, components = msgspec.json.schema_components(types, ref_template="#/components/schemas/{name}")
     schema_of = dict(zip(types, schemas, strict=True))
+    known = {operation.id for operation in operations}
     paths = {
-        path: {method.lower(): _operation(operation, schema_of) for method, operation in methods.items()}
-        for path, methods in OPERATIONS.items()
+        path: {method.lower(): _operation(operation, schema_of, known) for method, operation in methods.items()}
+        for path, methods in routes.items()
     }
+    if has_webhooks:
+        for path, method in _SUBMITS:
+            paths[path][method]["callbacks"] = callbacks()
     return msgspec.json.encode(
         {
             "openapi": "3.1.0",
@@ -59,6 +73,7 @@ def openapi_of(base_url: str) -> bytes:
             },
             "servers": [{"url": base_url}],
             "paths": paths,
+            "webhooks": webhooks() if has_webhooks else {},
             "components": {
                 "schemas": _with_objects(components),
                 "securitySchemes": {"bearer": {"type": "http", "scheme": "bearer"}},
@@ -76,12 +91,12 @@ def _types_of(operations: Iterable[Operation]) -> Iterable[Any]:
                 yield gives.body
 
 
-def _operation(operation: Operation, schema_of: dict[Any, Json]) -> Json:
+def _operation(operation: Operation, schema_of: dict[Any, Json], known: Set[str]) -> Json:
     told: Json = {
         "operationId": operation.id,
         "summary": operation.says,
         "parameters": [_parameter(one) for one in operation.parameters],
-        "responses": {str(status): _success(gives, schema_of, status) for status, gives in operation.gives.items()}
+        "responses": {str(status): _success(gives, schema_of, known) for status, gives in operation.gives.items()}
         | _problems(operation, schema_of),
         "security": [] if operation.is_public else [{"bearer": []}],
     }
@@ -104,7 +119,7 @@ def _parameter(one: Parameter) -> Json:
     return told if one.example is None else told | {"example": one.example}
 
 
-def _success(gives: Gives, schema_of: dict[Any, Json], status: int) -> Json:
+def _success(gives: Gives, schema_of: dict[Any, Json], known: Set[str]) -> Json:
     told: Json = {"description": gives.says}
     if gives.headers:
         told["headers"] = {
@@ -115,11 +130,9 @@ def _success(gives: Gives, schema_of: dict[Any, Json], status: int) -> Json:
         told["content"] = {
             kind: {"schema": schema if kind == "application/json" else {}} for kind in gives.media_type.split(", ")
         }
-    if gives.body is wire.Job and status in (200, 202):
-        told["links"] = {
-            name: {"operationId": name, "parameters": {parameter: "$response.body#/id"}}
-            for name, parameter in _JOB_LINKS.items()
-        }
+    links = [name for name in _LINKS.get(gives.body, ()) if name in known]
+    if links:
+        told["links"] = {name: {"operationId": name, "parameters": {"id": "$response.body#/id"}} for name in links}
     return told
 
 

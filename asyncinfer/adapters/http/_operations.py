@@ -34,6 +34,7 @@ _MADE = ("Location", "Operation-Location", "ETag", "Retry-After")
 _SUBMITS: tuple[wire.ProblemSlug, ...] = (
     "malformed-request",
     "model-not-found",
+    "not-found",
     "request-timeout",
     "job-expired",
     "payload-too-large",

@@ -42,7 +42,8 @@ async def metrics(call: Call) -> Answer:
 
 async def openapi(call: Call) -> Answer:
     """Answer with the OpenAPI document."""
-    return Answer(200, openapi_of(call.service.base_url), [(b"content-type", b"application/json")])
+    document = openapi_of(call.service.base_url, has_webhooks=call.service.webhooks is not None)
+    return Answer(200, document, [(b"content-type", b"application/json")])
 
 
 async def service(call: Call) -> Answer:

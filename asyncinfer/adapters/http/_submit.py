@@ -15,10 +15,10 @@ from asyncinfer._offload import offload
 from asyncinfer._weight import HEAVY_BYTES
 from asyncinfer.adapters.http._call import Answer, Call
 from asyncinfer.adapters.http._headers import idempotency_key, preference, traceparent
+from asyncinfer.adapters.http._job_webhooks import subscription_of
 from asyncinfer.adapters.http._look import job_answer
 from asyncinfer.adapters.http._paths import ID
 from asyncinfer.adapters.http._problems import invalid, pointer_of
-from asyncinfer.adapters.http._webhooks import subscription_of
 
 _decoder = msgspec.json.Decoder(wire.Submit)
 _EMPTY = Raw(b"{}")

@@ -6,14 +6,14 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncinfer import wire
-from asyncinfer.adapters.http import _webhooks
-from asyncinfer.adapters.http._operation import CURSOR, INSTANT, TEXT, Gives, Method, Operation, Parameter
+from asyncinfer.adapters.http import _deliveries, _webhooks
+from asyncinfer.adapters.http._operation import CURSOR, INSTANT, Gives, Method, Operation, Parameter
 
 _JOB = Parameter("id", "path", {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "The job.")
 _WEBHOOK = Parameter("id", "path", {"type": "string", "pattern": "^wh_[A-Za-z0-9_-]{1,61}$"}, "The receiver.")
 _DELIVERY = Parameter("id", "path", {"type": "string", "pattern": "^[A-Za-z0-9_-]{1,64}$"}, "The delivery.")
 _LIMIT = Parameter("limit", "query", {"type": "integer", "minimum": 1, "maximum": 200}, "How many; default 50.")
-_STATUS = Parameter("status", "query", {"enum": list(_webhooks.STATUSES)}, "Of these alone.")
+_STATUS = Parameter("status", "query", {"enum": list(_deliveries.STATUSES)}, "Of these alone.")
 _KNOWN: tuple[wire.ProblemSlug, ...] = ("not-found", "validation")
 _TAKES: tuple[wire.ProblemSlug, ...] = (
     *_KNOWN,
@@ -28,7 +28,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
     "/v1/jobs/{id}/deliveries": {
         "GET": Operation(
             id="listDeliveriesOfJob",
-            handler=_webhooks.deliveries_of_job,
+            handler=_deliveries.of_job,
             says="The webhook deliveries of a job.",
             parameters=(_JOB,),
             gives={200: Gives("All of them.", wire.DeliveryList)},
@@ -46,7 +46,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
         ),
         "GET": Operation(
             id="listWebhooks",
-            handler=_webhooks.list_endpoints,
+            handler=_webhooks.find,
             says="Your registered receivers.",
             gives={200: Gives("All of them.", wire.WebhookEndpointList)},
             problems=_KNOWN,
@@ -55,7 +55,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
     "/v1/webhooks/{id}": {
         "GET": Operation(
             id="getWebhook",
-            handler=_webhooks.get_endpoint,
+            handler=_webhooks.get,
             says="One receiver.",
             parameters=(_WEBHOOK,),
             gives={200: Gives("It.", wire.WebhookEndpoint)},
@@ -68,7 +68,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
             parameters=(_WEBHOOK,),
             takes=wire.ChangeWebhook,
             gives={200: Gives("It, as it is now.", wire.WebhookEndpoint)},
-            problems=_TAKES,
+            problems=(*_TAKES, "webhook-not-proven"),
         ),
         "DELETE": Operation(
             id="deleteWebhook",
@@ -117,17 +117,17 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
             parameters=(_WEBHOOK,),
             takes=wire.Recover,
             gives={202: Gives("How many.", wire.Recovered)},
-            problems=_TAKES,
+            problems=tuple(slug for slug in _TAKES if slug != "webhook-url-rejected"),
         )
     },
     "/v1/deliveries": {
         "GET": Operation(
             id="listDeliveries",
-            handler=_webhooks.deliveries,
+            handler=_deliveries.find,
             says="The log of your webhooks' deliveries, newest first.",
             parameters=(
-                Parameter("job", "query", TEXT, "Of this job."),
-                Parameter("endpoint", "query", TEXT, "To this registered receiver."),
+                Parameter("job", "query", _JOB.schema, "Of this job."),
+                Parameter("endpoint", "query", _WEBHOOK.schema, "To this registered receiver."),
                 _STATUS,
                 Parameter("since", "query", INSTANT, "Not made before this instant."),
                 Parameter("until", "query", INSTANT, "Not made after this instant."),
@@ -141,7 +141,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
     "/v1/deliveries/{id}": {
         "GET": Operation(
             id="getDelivery",
-            handler=_webhooks.get_delivery,
+            handler=_deliveries.get,
             says="One delivery, with the log of its attempts.",
             parameters=(_DELIVERY,),
             gives={200: Gives("It.", wire.Delivery)},
@@ -151,7 +151,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
     "/v1/deliveries/{id}/redeliver": {
         "POST": Operation(
             id="redeliver",
-            handler=_webhooks.redeliver,
+            handler=_deliveries.redeliver,
             says="Send a delivery again, with the same id and body.",
             parameters=(_DELIVERY,),
             gives={202: Gives("It will be.", wire.Delivery)},

@@ -2,12 +2,13 @@
 
 from __future__ import annotations
 
+import re
 from collections.abc import Sequence
-from urllib.parse import urlsplit
 
 from msgspec import UNSET
 
 from asyncinfer import wire
+from asyncinfer._shown_target import shown_target
 from asyncinfer.abc import Delivery, DeliveryAttempt, Endpoint
 from asyncinfer.adapters._job_answer import JobAnswers, instant
 from asyncinfer.adapters.webhook._registered import state_of
@@ -33,23 +34,23 @@ def endpoint_told(endpoint: Endpoint, *, shows_secret: bool = False) -> wire.Web
 
 def delivery_told(delivery: Delivery, log: Sequence[DeliveryAttempt] | None = None) -> wire.Delivery:
     """Return a delivery, with the log of its attempts where one is given. Of the URL scheme and host are told."""
-    parts = urlsplit(delivery.target)
     return wire.Delivery(
         id=delivery.id,
         job_id=delivery.job_id,
         event=delivery.event,
         endpoint=delivery.endpoint,
-        url_host=f"{parts.scheme}://{parts.hostname}",
+        url_host=_PORT.sub("", shown_target(delivery.target)),
         status=delivery.status,
         attempts=delivery.attempts,
         created_at=JobAnswers.instant(delivery.created_at),
         next_attempt_at=instant(delivery.due_at) if delivery.status == "pending" else None,
-        last=None if delivery.last is None else _attempt(delivery.last),
-        log=UNSET if log is None else [_attempt(one) for one in log],
+        last=None if delivery.last is None else attempt_told(delivery.last),
+        log=UNSET if log is None else [attempt_told(one) for one in log],
     )
 
 
-def _attempt(one: DeliveryAttempt) -> wire.DeliveryAttempt:
+def attempt_told(one: DeliveryAttempt) -> wire.DeliveryAttempt:
+    """Return one line of the log."""
     return wire.DeliveryAttempt(
         at=JobAnswers.instant(one.at),
         kind=one.kind,
@@ -57,3 +58,6 @@ def _attempt(one: DeliveryAttempt) -> wire.DeliveryAttempt:
         latency_seconds=one.latency / 1000,
         detail=one.detail,
     )
+
+
+_PORT = re.compile(r":[0-9]+$")

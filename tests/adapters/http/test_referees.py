@@ -74,7 +74,7 @@ def test_only_what_tells_nothing_of_anybody_is_public(url: str) -> None:
     paths = httpx.get(f"{url}/openapi.json").json()["paths"]
     operations = [(path, operation) for path, methods in paths.items() for operation in methods.values()]
     assert {path for path, operation in operations if not operation["security"]} == {
-        "/", "/healthz", "/readyz", "/openapi.json", "/.well-known/jwks.json",
+        "/", "/healthz", "/readyz", "/openapi.json",
     }  # fmt: skip
 
 
@@ -127,10 +127,18 @@ def _schema(url: str, examples: int, seed: int | None) -> BaseSchema:
 
 
 def map_body(context: Any, body: Any) -> Any:  # Any: whatever is generated
-    """Name a model that is there, else no job would ever be made; what is wrong stays wrong."""
-    if not is_dict(body) or not is_dict(body.get("input", {})) or _NAME.fullmatch(str(body.get("model", ""))) is None:
+    """Name a model and URLs that are there, else nothing would ever be made; what is wrong stays wrong."""
+    if not is_dict(body):
+        return body
+    body = _with_url({**body, "webhook": _with_url(body["webhook"])} if "webhook" in body else body)
+    if not is_dict(body.get("input", {})) or _NAME.fullmatch(str(body.get("model", ""))) is None:
         return body
     return {**body, "model": "greet", "input": {}}
+
+
+def _with_url(value: Any) -> Any:  # Any: as above
+    is_url = is_dict(value) and isinstance(value.get("url"), str) and 1 <= len(value["url"]) <= 2_048
+    return {**value, "url": "https://hooks.example.com/cb"} if is_url else value
 
 
 def _is_beyond_a_schema(check: CheckNode, interaction: Interaction) -> bool:
@@ -139,8 +147,10 @@ def _is_beyond_a_schema(check: CheckNode, interaction: Interaction) -> bool:
         return False
     problem = json.loads(interaction.response.content)
     slug = problem["type"].rpartition(":")[2]
-    if slug in ("idempotency-key-reused", "job-expired", "no-result"):
+    if slug in ("idempotency-key-reused", "job-expired", "no-result", "webhook-not-proven"):
         return True  # what came before decides
+    if slug == "webhook-url-rejected":
+        return True  # where a URL may lead is no matter of its form alone
     if slug == "malformed-request":
         return "64 bits" in problem["detail"] or "double" in problem["detail"]  # metadata is any JSON that all can read
     if slug == "payload-too-large":
@@ -154,10 +164,10 @@ def _is_beyond_a_schema(check: CheckNode, interaction: Interaction) -> bool:
         # Of a date-time's offset, the format knows no bound.
         or "in the years 1 to 9999 of UTC" in error["detail"]
         # Printable is what Unicode calls so.
-        or error["pointer"] == "/labels"
+        or error["pointer"] in ("/labels", "/description")
         # Not beside not_before.
         or error["pointer"] == "/delay_seconds"
-        # Until there is a sender.
+        # Either a URL or an endpoint, and only where there is a sender.
         or error["pointer"] == "/webhook"
         # 6.0 is an integer to JSON Schema. No client writes one so, and here it is taken for a mistake.
         or "expected int, got float" in error["detail"]

@@ -1,0 +1,93 @@
+"""What the service sends, as the OpenAPI document tells it: `webhooks`, and the `callbacks` of a submit."""
+
+from __future__ import annotations
+
+from collections.abc import Mapping
+from typing import Any
+
+from asyncinfer import wire
+
+Json = dict[str, Any]  # Any: JSON has no type of its own
+
+SENT = (wire.Job, wire.JobReference)
+"""The records of the wire that only webhooks need, or they too."""
+
+
+def webhooks() -> Json:
+    """Return every event that is sent."""
+    return {event: {"post": _post(says, [event], data)} for event, (says, data) in _EVENTS.items()}
+
+
+def callbacks() -> Json:
+    """Return what a submit with `webhook.url` is followed by."""
+    endings = [event for event in _EVENTS if event.startswith("job.")]
+    return {"ended": {"{$request.body#/webhook/url}": {"post": _post("The job has ended.", endings, _JOB)}}}
+
+
+def _post(says: str, events: list[str], data: Json) -> Json:
+    return {
+        "summary": says,
+        "parameters": [_header(name, *told) for name, told in _HEADERS.items()],
+        "requestBody": {"required": True, "content": {"application/json": {"schema": _envelope(events, data)}}},
+        "responses": {
+            "2XX": {"description": "It is delivered."},
+            "410": {"description": "Nothing more is wanted: the registered endpoint is disabled."},
+            "default": {"description": "It is sent again later; a redirect is not followed."},
+        },
+        "security": [],
+    }
+
+
+def _header(name: str, says: str, pattern: str) -> Json:
+    schema = {"type": "string", "pattern": pattern}
+    return {"name": name, "in": "header", "required": True, "description": says, "schema": schema}
+
+
+def _envelope(events: list[str], data: Json) -> Json:
+    return {
+        "type": "object",
+        "required": ["type", "timestamp", "data"],
+        "properties": {
+            "type": {"enum": events},
+            "timestamp": {"type": "string", "format": "date-time", "description": "When it happened."},
+            "data": data,
+            "truncated": {
+                "type": "boolean",
+                "default": False,
+                "description": "`data` only names the job: all of it would be above 20 kB, or it is forgotten by now.",
+            },
+        },
+    }
+
+
+def _said(member: str, says: str) -> Json:
+    return {"type": "object", "required": [member], "properties": {member: {"type": "string", "description": says}}}
+
+
+_FORGOTTEN: Json = {
+    "type": "object",
+    "description": "A job that its owner has deleted meanwhile.",
+    "required": ["object", "id", "status"],
+    "properties": {"object": {"enum": ["job"]}, "id": {"type": "string"}, "status": {"type": "string"}},
+}
+_JOB: Json = {"anyOf": [*({"$ref": f"#/components/schemas/{kind.__name__}"} for kind in SENT), _FORGOTTEN]}
+_EVENTS: Mapping[str, tuple[str, Json]] = {
+    "job.succeeded": ("A job has succeeded.", _JOB),
+    "job.failed": ("A job has failed.", _JOB),
+    "job.canceled": ("A job was canceled.", _JOB),
+    "webhook.verification": (
+        "A registered endpoint is asked whether it wants webhooks: it answers 2xx with the challenge as its body, or as"
+        " `challenge` of a JSON object.",
+        _said("challenge", "What to send back."),
+    ),
+    "webhook.test": ("Somebody tries a registered endpoint out.", _said("endpoint", "Its id.")),
+}
+_HEADERS = {
+    "webhook-id": ("The same for every attempt at one event: the key against doubles.", "^[A-Za-z0-9_-]{1,64}$"),
+    "webhook-timestamp": ("When this attempt was made, in seconds since 1970.", "^[0-9]{1,12}$"),
+    "webhook-signature": (
+        "Standard Webhooks 1.0: signatures of `id.timestamp.body`, parted by spaces, each `v1,` and the base64 of an"
+        " HMAC-SHA256 or `v1a,` and that of an ed25519 signature.",
+        "^v1a?,[A-Za-z0-9+/]+={0,2}( v1a?,[A-Za-z0-9+/]+={0,2})*$",
+    ),
+}
