@@ -8,8 +8,9 @@ import logging
 import random
 import time
 from collections import Counter
-from collections.abc import AsyncGenerator, Iterable, Mapping
+from collections.abc import AsyncGenerator, Iterable, Mapping, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
+from ipaddress import IPv4Address
 from pathlib import Path
 
 import pytest
@@ -19,10 +20,13 @@ from starlette.applications import Starlette
 from starlette.types import ASGIApp
 
 from asyncinfer import JobManager, model
+from asyncinfer.abc import Endpoint
 from asyncinfer.adapters.http import Bounds, _strict_json, create_app
+from asyncinfer.adapters.webhook import Guard, Secret, WebhookSender
+from asyncinfer.adapters.webhook._response import Response
 from tests.adapters.http.serving import served
 from tests.faults.harness.figures import Size, publish
-from tests.faults.harness.hostile_requests import JOB, collection, connections, requests
+from tests.faults.harness.hostile_requests import ENDPOINT, JOB, collection, connections, requests
 from tests.faults.harness.raw_asgi import Answer, Request, ask
 
 pytestmark = pytest.mark.fault
@@ -233,9 +237,40 @@ class _Errors(logging.Handler):
 
 @asynccontextmanager
 async def _service(store: str) -> AsyncGenerator[Starlette]:
-    """A service whose bounds are short, with one job that has ended and one that runs."""
+    """A service whose bounds are short, with one job that has ended, one that runs, and a registered endpoint."""
     bounds = Bounds(body_seconds=0.02, wait_seconds=0.05, keep_alive_seconds=0.01)
-    async with JobManager(store, models=[echo, lives], drain_grace=0, cancel_grace=0) as manager:
-        await manager.submit(echo.options(job_id=JOB.decode(), labels={"a": "b"}), "hello")
+    secret = Secret.new()
+    endpoint = Endpoint(
+        id=ENDPOINT.decode(),
+        owner="",
+        target="https://hooks.example.com/",
+        events=("job.succeeded",),
+        secrets=(secret.reveal(),),
+    )
+    async with (
+        JobManager(store, models=[echo, lives], drain_grace=0, cancel_grace=0) as manager,
+        WebhookSender(manager, secret=secret, guard=Guard(resolver=_Resolver()), transport=_Receiver()) as sender,
+    ):
+        await manager.outbox.put_endpoint(endpoint)
+        await manager.submit(echo.options(job_id=JOB.decode(), labels={"a": "b"}, webhook=endpoint.id), "hello")
         await manager.submit(lives.options(job_id="job_live"))
-        yield create_app(manager, public_base_url="https://api.example.com", allow_anonymous=True, bounds=bounds)
+        yield create_app(
+            manager, public_base_url="https://api.example.com", allow_anonymous=True, bounds=bounds, webhooks=sender
+        )
+
+
+class _Resolver:
+    """Finds every host at a public address."""
+
+    async def resolve(self, host: str) -> Sequence[IPv4Address]:
+        return [IPv4Address("93.184.216.34")]
+
+
+class _Receiver:
+    """Takes whatever is sent."""
+
+    async def post(self, target: str, headers: Mapping[str, str], body: bytes) -> Response:
+        return Response(kind="delivered", status=200)
+
+    async def close(self) -> None:
+        """Keep nothing."""

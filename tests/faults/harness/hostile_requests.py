@@ -4,25 +4,34 @@ from __future__ import annotations
 
 import gzip
 import json
-from collections.abc import Iterable
+from collections.abc import Iterable, Mapping
 
 from hypothesis import strategies as st
 
+from asyncinfer import wire
 from asyncinfer.adapters.http._operations import OPERATIONS
 from tests.faults.harness.raw_asgi import Ending, Request
 
 JSON_TYPE = (b"content-type", b"application/json")
 JOB = b"job_here"
 """The id of a job that is there; another is `job_live`, which runs."""
+ENDPOINT = b"wh_here"
+"""The id of a registered endpoint."""
 ROUTES = [(method, path) for path, methods in OPERATIONS.items() for method in methods]
 BODIES = [
-    (method, path)
+    (method, path, operation.takes)
     for path, methods in OPERATIONS.items()
     for method, operation in methods.items()
     if operation.takes is not None
 ]
 
 GOOD = b'{"model": "echo", "input": {"text": "hi"}}'
+GOOD_OF: Mapping[object, bytes] = {
+    wire.Submit: GOOD,
+    wire.RegisterWebhook: b'{"url": "https://hooks.example.com/cb"}',
+    wire.ChangeWebhook: b'{"description": "changed"}',
+    wire.Recover: b'{"since": "2026-01-01T00:00:00Z"}',
+}
 VALUES = [
     b"[" * 33 + b"]" * 33,
     b"[" * 3_000,
@@ -59,11 +68,22 @@ VALUES = [
     b'"9999-12-31T23:59:59.999999Z"',
     b'"2030-02-30T00:00:00Z"',
     b'"' + b"x" * 3_000 + b'"',
+    b'"https://[::1"',
+    b'"https://[:::::]/"',
+    b'"https://\xe2\x84\xaa.example/"',
+    b'"https://xn--a-0000000000.example/"',
+    b'"https://' + b"a." * 1_000 + b'example/"',
+    b'{"url": "https://[::1"}',
+    b'{"url": "https://hooks.example.com/", "events": ["job.failed", "job.failed"]}',
+    b'{"endpoint": "wh_here"}',
+    b'{"endpoint": "\\u0000"}',
+    b'["job.failed"]',
 ]
 MEMBERS = [
     b"model", b"input", b"priority", b"not_before", b"delay_seconds", b"queue_timeout_seconds", b"time_limit_seconds",
     b"deadline", b"retry", b"retention_result_seconds", b"retention_record_seconds", b"dedup", b"webhook", b"labels",
-    b"metadata", b"nothing", b"\\u006dodel",
+    b"metadata", b"nothing", b"\\u006dodel", b"url", b"events", b"description", b"proof", b"enabled", b"since",
+    b"until",
 ]  # fmt: skip
 _PARAMETERS = sorted(
     {one.name for methods in OPERATIONS.values() for operation in methods.values() for one in operation.parameters}
@@ -100,8 +120,8 @@ def collection() -> Iterable[Request]:
         *(_with(b"input", value) for value in VALUES),
         *_encoded(GOOD),
     ]
-    for method, path in BODIES:
-        for number, body in enumerate(bodies):
+    for method, path, takes in BODIES:
+        for number, body in enumerate([*bodies, *_each_member(GOOD_OF[takes])]):
             yield Request(method=method, path=_path(path, b"new_%d" % number), headers=[JSON_TYPE], body=[body])
     for method, path in ROUTES:
         for headers in ([(b"a", b"b")] * 10_000, [(b"a", b"b" * 100_000)], [(b"\0", b"\0"), (b"", b"")]):
@@ -154,13 +174,13 @@ def requests() -> st.SearchStrategy[Request]:
 
 @st.composite
 def _submits(draw: st.DrawFn) -> Request:
-    method, path = draw(st.sampled_from(BODIES))
+    method, path, takes = draw(st.sampled_from(BODIES))
     return Request(
         method=method,
         path=_path(path, draw(_IDS)),
         query=draw(_QUERIES) if draw(st.booleans()) else b"",
         headers=[JSON_TYPE, *draw(_HEADERS)],
-        body=draw(_bodies()),
+        body=draw(_bodies(GOOD_OF[takes])),
         ending=draw(_ENDINGS),
     )
 
@@ -179,17 +199,18 @@ def _anywhere(draw: st.DrawFn) -> Request:
 
 
 @st.composite
-def _bodies(draw: st.DrawFn) -> list[bytes]:
+def _bodies(draw: st.DrawFn, good: bytes) -> list[bytes]:
     kind = draw(st.integers(0, 7))
-    at = draw(st.integers(0, len(GOOD)))
+    at = draw(st.integers(0, len(good)))
     if kind < 4:
-        body = _with_all(draw(st.lists(st.tuples(st.sampled_from(MEMBERS), st.one_of(_VALUES, _JSON)), max_size=3)))
+        members = draw(st.lists(st.tuples(st.sampled_from(MEMBERS), st.one_of(_VALUES, _JSON)), max_size=3))
+        body = _with_all(members, good)
     elif kind == 4:
-        body = draw(st.sampled_from(list(_encoded(GOOD))))
+        body = draw(st.sampled_from(list(_encoded(good))))
     elif kind == 5:
         body = draw(st.one_of(_JSON, st.binary(max_size=60)))
     else:
-        body = GOOD[:at] + (b"\0" + GOOD[at:] if kind == 6 else b"")
+        body = good[:at] + (b"\0" + good[at:] if kind == 6 else b"")
     return [body[:at], body[at:]]
 
 
@@ -200,7 +221,7 @@ def _ending(number: int) -> Ending:
 _OTHER_METHODS = ["HEAD", "OPTIONS", "PATCH", "TRACE", "get", "\0", "\xe9"]
 _IDS = st.one_of(
     st.sampled_from(
-        [JOB, b"job_live", b"echo", b"default", b"x" * 65, b"%00", b"%ff", b"%2f", b"..", b"", b"%ED%A0%80"]
+        [JOB, ENDPOINT, b"job_live", b"echo", b"default", b"x" * 65, b"%00", b"%ff", b"%2f", b"..", b"", b"%ED%A0%80"]
     ),
     st.binary(max_size=70),
 )
@@ -252,8 +273,17 @@ def _with(member: bytes, value: bytes) -> bytes:
     return _with_all([(member, value)])
 
 
-def _with_all(members: Iterable[tuple[bytes, bytes]]) -> bytes:
-    return GOOD[:-1] + b"".join(b', "%b": %b' % member for member in members) + b"}"
+def _each_member(good: bytes) -> Iterable[bytes]:
+    """Return a good body with each value at each of its members, in place of what was there."""
+    for member in json.loads(good):
+        for value in VALUES:
+            rest = {name: kept for name, kept in json.loads(good).items() if name != member}
+            told = [json.dumps(rest).encode()[1:-1], b'"%b": %b' % (member.encode(), value)]
+            yield b"{" + b", ".join(part for part in told if part) + b"}"
+
+
+def _with_all(members: Iterable[tuple[bytes, bytes]], good: bytes = GOOD) -> bytes:
+    return good[:-1] + b"".join(b', "%b": %b' % member for member in members) + b"}"
 
 
 def _path(route: str, name: bytes) -> bytes:
