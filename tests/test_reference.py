@@ -12,10 +12,11 @@ import pytest
 
 import asyncinfer
 import asyncinfer.adapters.http
+import asyncinfer.adapters.webhook
 import asyncinfer.client
 from asyncinfer import _services, errors, wire
 from asyncinfer.adapters.prometheus import PrometheusTelemetry
-from tools.reference import api, defaults, http, http_words, remote_numbers
+from tools.reference import api, defaults, http, http_words, remote_numbers, webhook
 from tools.reference.__main__ import BLOCKS, DOCS
 from tools.reference.blocks import names_in, with_blocks
 from tools.reference.source import constants
@@ -98,6 +99,19 @@ def test_the_pages_of_both_ends_have_every_number_that_no_option_changes() -> No
 
     assert numbers("asyncinfer.adapters", served) == {(one.module, one.name) for one in remote_numbers.HTTP}
     assert numbers("asyncinfer.client", called) == {(one.module, one.name) for one in remote_numbers.CLIENT}
+
+
+def test_the_webhook_page_has_every_public_name() -> None:
+    shown = [name for names in api.WEBHOOK_GROUPS.values() for name in names]
+
+    assert sorted(shown) == sorted(asyncinfer.adapters.webhook.__all__)
+
+
+def test_the_webhook_page_has_every_number_that_no_option_changes() -> None:
+    modules = [f"webhook.{module.name}" for module in pkgutil.iter_modules(asyncinfer.adapters.webhook.__path__)]
+    shown = {(one.module, one.name) for one in webhook.NUMBERS} | {webhook.SHOWN_AS_SCHEDULE}
+
+    assert numbers("asyncinfer.adapters", modules) == shown
 
 
 def test_the_page_of_metrics_has_every_metric_and_no_other() -> None:

@@ -5,9 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import asyncinfer.adapters.http
+import asyncinfer.adapters.webhook
 import asyncinfer.client
 from asyncinfer import Attempt, GapEvent, Job, JobError, OutputEvent, Progress, ProgressEvent, ResetEvent, StatusEvent
-from tools.reference import api, commands, defaults, errors, http, moves, remote_numbers
+from tools.reference import api, commands, defaults, errors, http, moves, remote_numbers, webhook
 from tools.reference.blocks import Block, with_blocks
 
 DOCS = Path(__file__).parent.parent.parent / "docs"
@@ -49,6 +50,13 @@ BLOCKS: dict[str, Block] = {
     "client_numbers": remote_numbers.of_client,
     **{f"wire_{name}": http.records(kinds) for name, kinds in http.RECORDS.items()},
     **{f"http_{name}": api.group(names, asyncinfer.adapters.http) for name, names in api.HTTP_GROUPS.items()},
+    "webhook_schedule": webhook.schedule,
+    "webhook_kinds": webhook.kinds,
+    "webhook_rejected": webhook.rejected,
+    "webhook_networks": webhook.refused_networks,
+    "webhook_never": webhook.never_networks,
+    "webhook_numbers": webhook.numbers,
+    **{f"webhook_{name}": api.group(names, asyncinfer.adapters.webhook) for name, names in api.WEBHOOK_GROUPS.items()},
     **{f"client_{name}": api.group(names, asyncinfer.client) for name, names in api.CLIENT_GROUPS.items()},
     **{f"api_{name}": api.group(names) for name, names in api.GROUPS.items()},
 }

@@ -14,7 +14,7 @@ from msgspec import Struct
 import asyncinfer
 from asyncinfer import client
 from asyncinfer.abc import Executor, JobStore, Outbox
-from asyncinfer.adapters import http
+from asyncinfer.adapters import http, webhook
 from tools.reference.markdown import code, prose, table
 from tools.reference.source import Attribute, Method, attributes, function, instance_attributes, methods
 
@@ -50,7 +50,20 @@ HTTP_GROUPS = {
     "bounds": ("Bounds", "RateLimit"),
 }
 """The same of `asyncinfer.adapters.http`, but for the aliases of types, which its page tells in words."""
-WITH_CONSTRUCTOR = (asyncinfer.JobManager, client.AsyncClient, client.Client, http.BearerTokens)
+WEBHOOK_GROUPS = {
+    "receiving": ("verify", "SignatureInvalid"),
+    "sending": ("WebhookSender",),
+    "endpoints": ("Endpoints", "UnknownEndpoint", "NotProven"),
+    "guard": ("Guard", "UrlRejected", "Transport"),
+    "signing": ("Secret", "Signer", "HmacSigner", "Ed25519Signer", "signed_headers"),
+    "keys": ("PrivateKey", "PublicKey", "jwks", "Jwks", "Jwk"),
+    "telling": ("endpoint_told", "delivery_told"),
+}
+"""By the block that shows them; together everything that `asyncinfer.adapters.webhook` exports."""
+WITH_CONSTRUCTOR = (
+    asyncinfer.JobManager, client.AsyncClient, client.Client, http.BearerTokens, webhook.WebhookSender,
+    webhook.Endpoints, webhook.Guard, webhook.Transport, webhook.HmacSigner, webhook.Ed25519Signer,
+)  # fmt: skip
 """Beside the errors, what a caller makes by hand."""
 
 

@@ -249,7 +249,7 @@ def _shown(value: object, name: str) -> str:
         case int() | float() if "BYTES" in name.upper():
             return _bytes(int(value))
         case int() if name.endswith("_MS"):
-            return f"{value / 1000:g} s"
+            return _seconds(value / 1000)
         case int() | float() if name.endswith("_SECONDS") or name in _SECONDS:
             return _seconds(value)
         case tuple() if name.endswith("_SECONDS"):

@@ -37,9 +37,15 @@ ACTIONS: dict[Action, tuple[str, ...]] = {
     "models": ("listModels", "getModel"),
     "queue": ("getQueue",),
     "purge": ("purgeQueue",),
+    "webhooks": (
+        "listDeliveriesOfJob", "registerWebhook", "listWebhooks", "getWebhook", "changeWebhook", "deleteWebhook",
+        "verifyWebhook", "rotateWebhookSecret", "testWebhook", "recoverWebhook", "listDeliveries", "getDelivery",
+        "redeliver",
+    ),
     "metrics": ("getMetrics",),
-}
+}  # fmt: skip
 ABOUT_A_JOB = {"read", "result", "events", "cancel", "retry", "delete"}
+ABOUT_SOME_JOBS = {"webhooks": "the job with `…/deliveries`, else None"}
 
 
 class Route(Struct, frozen=True):
@@ -117,7 +123,7 @@ def actions() -> str:
             [
                 code(action),
                 ", ".join(code(names[operation]) for operation in ACTIONS[action]),
-                "the job" if action in ABOUT_A_JOB else "None",
+                ABOUT_SOME_JOBS.get(action, "the job" if action in ABOUT_A_JOB else "None"),
             ]
             for action in get_args(Action)
         ],

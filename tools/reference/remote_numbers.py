@@ -10,6 +10,7 @@ HTTP = (
         "http._look", "LONGEST_WAIT", "seconds: the longest `wait` that may be asked for; the bound is what is given"
     ),
     Fixed("http._events", "LONGEST_PAGE", "events in one page"),
+    Fixed("http._deliveries", "LONGEST_PAGE", "deliveries in one page"),
     Fixed("http._events", "HIGHEST_ID", "the highest id of an event that is taken as `after`"),
     Fixed("http._events", "RETRY_MS", "a stream asks its reader to wait before it comes back"),
     Fixed("http._events", "CHUNK_BYTES", "of events that are written at a time"),

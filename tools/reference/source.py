@@ -85,8 +85,8 @@ def function(called: object) -> Method:
     """Return a function of a module."""
     name = str(getattr(called, "__name__", ""))
     tree = _tree(str(getattr(called, "__module__", "")))
-    lines = [line for line in tree.body if isinstance(line, ast.FunctionDef) and line.name == name]
-    return _method(lines, name)
+    kinds = (ast.FunctionDef, ast.AsyncFunctionDef)
+    return _method([line for line in tree.body if isinstance(line, kinds) and line.name == name], name)
 
 
 def constants(module: str) -> dict[str, str]:
