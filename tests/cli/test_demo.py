@@ -161,7 +161,7 @@ def test_ctrl_c_ends_both_processes(tmp_path: Path, folder: Path, environment: M
 
 
 def test_the_second_process_ends_with_its_parent(tmp_path: Path) -> None:
-    arguments = [sys.executable, "-P", "-m", PROGRAM, f"sqlite:///{tmp_path}/jobs.db"]
+    arguments = [sys.executable, "-P", "-m", PROGRAM, f"sqlite:///{tmp_path}/jobs.db", "1"]
 
     done = subprocess.run(arguments, input=b"", capture_output=True, check=False, timeout=60)
 

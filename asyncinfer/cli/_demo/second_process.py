@@ -18,7 +18,6 @@ from msgspec import Struct
 
 from asyncinfer import JobFilter, JobManager
 from asyncinfer.cli._demo.over_http import VISITOR
-from asyncinfer.cli._demo.worker_process import STAND_STILL
 from asyncinfer.errors import AsyncinferError
 
 PROGRAM = "asyncinfer.cli._demo.worker_process"
@@ -44,13 +43,14 @@ class Killed(Struct, frozen=True):
 class SecondProcess:
     """A worker on the same store in a process of its own. Leaving the context kills it in any case.
 
-    With `stands_still` it stops in every attempt, so that `kill_at_work` finds it at one however few there are.
+    From its attempt of the number `stands_still_from` on it stands still in each: `kill_at_work` finds it at one,
+    however few there are and however late this process looks.
     """
 
-    def __init__(self, url: str, *, stands_still: bool = False) -> None:
+    def __init__(self, url: str, *, stands_still_from: int) -> None:
         self._said = tempfile.TemporaryFile()  # noqa: SIM115  closed on leaving
         # -P: a file of the user's folder must not stand in for a module of ours. A session of its own: Ctrl-C is ours.
-        command = [sys.executable, "-P", "-m", PROGRAM, url, *([STAND_STILL] if stands_still else [])]
+        command = [sys.executable, "-P", "-m", PROGRAM, url, str(stands_still_from)]
         self._process = subprocess.Popen(
             command, stdin=subprocess.PIPE, stdout=self._said, stderr=self._said, start_new_session=True
         )

@@ -61,7 +61,8 @@ class Show:
         """Return once every job has ended. Raises AsyncinferError when the second process does not work."""
         async with contextlib.AsyncExitStack() as stack:
             manager = await stack.enter_async_context(JobManager(self.url, models=[identify], run_jobs=False))
-            second = stack.enter_context(SecondProcess(self.url, stands_still=not self._has_many))
+            # Behind a quarter of the files: half of them have ended only when this process has run some too.
+            second = stack.enter_context(SecondProcess(self.url, stands_still_from=self._half // 2 + 1))
             await self._let_visitors_in(stack, manager)
             await self._begin_to_tell(stack, manager)
             here = await stack.enter_async_context(contextlib.AsyncExitStack())
