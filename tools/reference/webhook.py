@@ -22,6 +22,7 @@ NUMBERS = (
     Fixed("webhook._resolver", "LOOK_UP_SECONDS", "to look a host up"),
     Fixed("webhook._resolver", "LOOK_UPS_AT_ONCE", "look-ups at a time, in threads of their own; beyond it: `dns`"),
     Fixed("webhook._network", "ANSWER_BYTES", "of an answer that are read, its head included"),
+    Fixed("webhook._network", "READ_BYTES", "of them at a time, between which others have their turn"),
     Fixed("webhook._network", "TRIED_ADDRESSES", "addresses of a host that are tried, in the time to connect"),
     Fixed("webhook._response", "LONGEST_DETAIL", "characters of `detail` in the log that tell of a TLS failure"),
     Fixed("webhook._attempts", "SIGNING_SECONDS", "for all signatures of an attempt: a signer may ask a KMS"),
