@@ -10,7 +10,7 @@ from msgspec import Struct
 from benchmarks.records import Figure, Runs, Spread
 
 RATE, CPU, P50 = "jobs_per_second", "cpu_seconds_per_1000", "p50_ms"
-REQUESTS = "requests_per_second"
+REQUESTS, WEBHOOKS = "requests_per_second", "webhooks_per_second"
 MEMORY, SQLITE = "asyncinfer-memory", "asyncinfer-sqlite"
 
 

@@ -13,6 +13,7 @@ from msgspec import Struct
 from asyncinfer import Model, model
 from benchmarks import binding, executors, imports, jobs, workloads
 from benchmarks.backlog import backlog
+from benchmarks.delivering import delivering
 from benchmarks.floors import AsyncioFloor, ThreadFloor, blocking_copied_echo, copied_echo
 from benchmarks.records import Metrics
 from benchmarks.serving import serving
@@ -31,11 +32,12 @@ class Sizes(Struct, frozen=True, kw_only=True):
     naps: int = 1_000
     payload: int = 200
     requests: int = 10_000
+    webhooks: int = 5_000
     waiting: tuple[int, ...] = (1_000, 100_000, 1_000_000)
 
 
 FULL = Sizes()
-QUICK = Sizes(stream=5_000, turns=200, naps=500, payload=50, requests=2_000, waiting=(1_000, 20_000))
+QUICK = Sizes(stream=5_000, turns=200, naps=500, payload=50, requests=2_000, webhooks=1_000, waiting=(1_000, 20_000))
 
 
 class Bout(Struct, frozen=True):
@@ -70,6 +72,7 @@ class Plan:
             "W6": [self._w6(store) for store in self._stores],
             "W7": [_ready(self._w7_stream()), _ready(self._w7_payload())],
             "W8": [self._w8(store) for store in self._stores],
+            "W9": [self._w9(store) for store in self._stores],
             "executors": [
                 _ready([Bout(workload, subject, measure) for subject, measure in measures.items()])
                 for workload, measures in executors.CONTESTS.items()
@@ -133,6 +136,11 @@ class Plan:
     async def _w8(self, store: StoreName) -> AsyncGenerator[list[Bout]]:
         async with serving(store, self._directory, self._sizes.requests) as measures:
             yield [Bout("W8", subject, measure) for subject, measure in measures.items()]
+
+    @asynccontextmanager
+    async def _w9(self, store: StoreName) -> AsyncGenerator[list[Bout]]:
+        async with delivering(store, self._directory, self._sizes.webhooks) as measures:
+            yield [Bout("W9", subject, measure) for subject, measure in measures.items()]
 
     def _w7_stream(self) -> list[Bout]:
         size = self._sizes.stream

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Iterable, Sequence
 from pathlib import Path
 
-from benchmarks.goals import CPU, P50, RATE, REQUESTS, Verdict, bare_route
+from benchmarks.goals import CPU, P50, RATE, REQUESTS, WEBHOOKS, Verdict, bare_route
 from benchmarks.records import Figure, Runs, Spread
 
 README = Path(__file__).parent / "README.md"
@@ -27,6 +27,7 @@ def tables(runs: Runs) -> list[str]:
         _latency(runs, [name for name in found if name == "W2"]),
         _backlog(runs, [name for name in found if name.startswith("W6/")]),
         _serving(runs, [name for name in found if name == "W8"]),
+        _delivering(runs, [name for name in found if name == "W9"]),
         _single(runs, [name for name in found if name.startswith(("executors/", "bind", "import"))]),
     ]
     return [table for table in kinds if table]
@@ -99,6 +100,18 @@ def _serving(runs: Runs, found: Sequence[str]) -> str:
             others = [show(runs.spread(Figure(workload, subject, name))) for name in ("server_cpu_ms", "lag_p99_ms")]
             rows.append([workload, subject, show(runs.spread(rate)), show(runs.ratio(rate, floor)), *others])
     head = ["", "subject", "requests/s (min-max)", "of the bare route", "server CPU ms a request", "loop lag p99 ms"]
+    return _table(head, rows)
+
+
+def _delivering(runs: Runs, found: Sequence[str]) -> str:
+    rows: list[list[str]] = []
+    for workload in found:
+        for subject in runs.subjects(workload):
+            rate = Figure(workload, subject, WEBHOOKS)
+            floor = Figure(workload, f"floor-httpcore-{subject.rpartition('-')[2]}", WEBHOOKS)
+            cpu = runs.spread(Figure(workload, subject, CPU))
+            rows.append([workload, subject, show(runs.spread(rate)), show(runs.ratio(rate, floor)), show(cpu)])
+    head = ["", "subject", "webhooks/s (min-max)", "of bare posts", "CPU s per 1,000 webhooks"]
     return _table(head, rows)
 
 

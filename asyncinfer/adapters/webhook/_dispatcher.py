@@ -10,7 +10,7 @@ from asyncinfer.adapters.webhook._hand import Hand
 
 POLL_SECONDS = 1.0
 """What others have expanded, or asked to be sent again, is looked for this often."""
-CROWDED_SECONDS = 0.05
+CROWDED_SECONDS = 0.25
 """Between two looks past a crowd of deliveries to one host, each to a URL of its own, for those of others."""
 DUE_AT_ONCE = 100
 HOLD_SECONDS = 30.0

@@ -39,6 +39,8 @@ class _Lane(Struct, eq=False):
     waiting: int = 0
     failures: int = 0
     """In a row."""
+    wants_more: bool = False
+    """Some of it was left in the store because it is crowded."""
     next_at: float = 0.0
     """On the monotonic clock: from when on a failing one may be tried again."""
 
@@ -80,11 +82,14 @@ class Hand:
 
     def skip(self) -> Sequence[str]:
         """Return the targets of which enough is in hand."""
+        self._forget_idle()
         skipped: list[str] = []
         for (_, url), target in self._targets.items():
-            if target.waiting or target.running >= AT_ONCE:
+            is_crowded = target.lane.waiting > CROWD
+            if target.waiting or target.running >= AT_ONCE or is_crowded:
                 skipped.append(url)
                 target.has_more = target.has_more or target.running >= AT_ONCE or len(target.waiting) > 1
+                target.lane.wants_more = target.lane.wants_more or is_crowded
         return skipped
 
     def take(self, deliveries: Sequence[Delivery], begin_by: float) -> bool:
@@ -100,7 +105,10 @@ class Hand:
                 target.waiting.append((begin_by, delivery))
                 lane.waiting += 1
                 self._waiting += 1
-            is_open = is_open or lane.waiting <= CROWD
+            if lane.waiting <= CROWD or lane.is_failing:
+                is_open = True
+            else:
+                lane.wants_more = True
         return is_open
 
     def begin(self, now: float) -> Sequence[Delivery]:
@@ -121,7 +129,7 @@ class Hand:
         return begun
 
     def end(self, delivery: Delivery, now: float, went: Went) -> bool:
-        """Count how an attempt went. Return whether the store may have more for the target, and the hand has none."""
+        """Count how an attempt went. Return whether it is time to look whether the store has more for this receiver."""
         target = self._targets[_key(delivery)]
         lane = target.lane
         self._running -= 1
@@ -131,9 +139,11 @@ class Hand:
             lane.failures = 0 if went == "delivered" else lane.failures + 1
         if lane.is_failing:
             lane.next_at = now + PACE_SECONDS
-        is_wanted = target.has_more and not target.waiting
+        is_wanted = target.has_more and not target.waiting and lane.waiting <= CROWD
         if is_wanted:
             target.has_more = False
+        if lane.wants_more and lane.waiting <= CROWD // 2:
+            lane.wants_more, is_wanted = False, True
         self._forget(_key(delivery), target)
         self._forget_lane(delivery, lane)
         return is_wanted
@@ -175,8 +185,13 @@ class Hand:
         return self._lanes.setdefault(_lane_key(delivery), _Lane())
 
     def _forget(self, key: tuple[str, str], target: _Target) -> None:
-        if not target.running and not target.waiting:
+        if not target.running and not target.waiting and target.lane.waiting <= CROWD:
             self._targets.pop(key, None)
+
+    def _forget_idle(self) -> None:
+        """Forget the targets that were kept only to be skipped while their lane was crowded."""
+        for key in [key for key, one in self._targets.items() if not one.running and not one.waiting]:
+            self._forget(key, self._targets[key])
 
     def _forget_lane(self, delivery: Delivery, lane: _Lane) -> None:
         if not lane.running and not lane.waiting and not lane.failures:
