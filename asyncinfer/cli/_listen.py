@@ -38,18 +38,18 @@ def listen(
 
     For development: `asyncinfer deliver --allow-http --allow-network 127.0.0.0/8 --port PORT` sends here. Without a
     secret one is made and printed, for the sender to sign with. A webhook is answered 200, one that no secret has
-    signed 401; the challenge of `asyncinfer webhooks prove` is echoed. The exit code is 0.
+    signed 401; the challenge of `asyncinfer webhooks prove` is echoed. A sender's public key (whpk_…) may stand for a
+    secret. The exit code is 0.
     """
     with errors_told():
         from asyncinfer.adapters.webhook import Secret
         from asyncinfer.cli._http_server import bound
         from asyncinfer.cli._webhook_receiver import WebhookReceiver
 
-        secrets = [Secret.parse(text).reveal() for text in secret or ()]
-        made = "" if secrets else Secret.new().reveal()
+        made = "" if secret else Secret.new().reveal()
         teller = Teller(as_json=as_json)
         with bound(HOST, port) as address:
-            app = WebhookReceiver(secrets or [made], teller.hear)
+            app = WebhookReceiver(secret or [made], teller.hear)
             run(until_told(_receiving(app, address, lambda: teller.begin(address.url, made))))
 
 

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import contextlib
 import time
 from collections.abc import Callable, Iterable, Sequence
 from typing import TYPE_CHECKING
@@ -50,6 +51,8 @@ class WebhookReceiver:
     """
 
     def __init__(self, secrets: Sequence[str], hear: Callable[[Heard], None]) -> None:
+        with contextlib.suppress(SignatureInvalid):
+            verify(b"", {}, secrets)  # it judges the secrets first
         self._secrets = secrets
         self._hear = hear
 

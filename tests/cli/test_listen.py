@@ -12,7 +12,7 @@ import httpx
 import pytest
 from standardwebhooks import Webhook
 
-from asyncinfer.adapters.webhook import Secret
+from asyncinfer.adapters.webhook import Ed25519Signer, PrivateKey, Secret, signed_headers
 from asyncinfer.cli._webhook_receiver import MAX_BODY_BYTES
 from tests.cli.background import Background, Running
 from tests.cli.conftest import Asyncinfer
@@ -117,6 +117,17 @@ async def test_secrets_come_from_the_environment_and_are_not_printed(background:
 
     assert [answer.status_code for answer in answers] == [200, 200]
     assert not any(SECRET in line or old in line for line in running.printed)
+
+
+async def test_a_senders_public_key_stands_for_a_secret(background: Background) -> None:
+    key = PrivateKey.new()
+    headers = await signed_headers("msg_1", int(time.time()), BODY.encode(), [Ed25519Signer(key)])
+    async with background("listen", "--json", "--secret", str(key.public())) as running:
+        url: str = (await running.told())["url"]
+        async with httpx.AsyncClient(base_url=url) as client:
+            answer = await client.post("/", content=BODY, headers=headers)
+
+    assert answer.status_code == 200
 
 
 async def test_what_anybody_sends_does_not_move_the_cursor(background: Background) -> None:
