@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import hmac
 import secrets
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from typing import Literal
 
 import msgspec
@@ -27,6 +27,8 @@ JOB_EVENTS = ("job.succeeded", "job.failed", "job.canceled")
 OVERLAP_SECONDS = 86_400.0
 """How long the previous secret goes on signing after a rotation."""
 LONGEST_DESCRIPTION = 256
+CHANGES_TRIED = 20
+"""Times to write a change of an endpoint that others change meanwhile."""
 
 
 class Endpoints:
@@ -101,28 +103,28 @@ class Endpoints:
             _check_description(description)
         if url is not None:
             await self._guard.check(url)
-        endpoint = await self.get(owner, endpoint_id)
-        state = state_of(endpoint)
-        if description is not None:
-            state = replace(state, description=description)
-        target = endpoint.target if url is None else url
-        if state.is_verified and target != endpoint.target:
-            state = replace(state, is_verified=False, needs_proof=True)
-        if state.needs_proof:
-            if is_enabled:
+
+        def with_changes(endpoint: Endpoint) -> Endpoint:
+            state = state_of(endpoint)
+            if description is not None:
+                state = replace(state, description=description)
+            target = endpoint.target if url is None else url
+            if state.is_verified and target != endpoint.target:
+                state = replace(state, is_verified=False, needs_proof=True)
+            if state.needs_proof and is_enabled:
                 raise NotProven("the endpoint must prove first that it wants to be called")
-            is_enabled = False
-        if is_enabled:
-            state = replace(state, failing_since=None, disabled_because="")
-        return await self._put(
-            changed(
+            if is_enabled:
+                state = replace(state, failing_since=None, disabled_because="")
+            wanted = endpoint.is_enabled if is_enabled is None else is_enabled
+            return changed(
                 endpoint,
                 state,
                 target=target,
                 events=endpoint.events if events is None else tuple(events),
-                is_enabled=endpoint.is_enabled if is_enabled is None else is_enabled,
+                is_enabled=wanted and not state.needs_proof,
             )
-        )
+
+        return await self._update(owner, endpoint_id, with_changes)
 
     async def delete(self, owner: str, endpoint_id: str) -> None:
         """Forget an endpoint; what is pending for it is not sent."""
@@ -131,10 +133,14 @@ class Endpoints:
 
     async def rotate(self, owner: str, endpoint_id: str, *, overlap: float = OVERLAP_SECONDS) -> Endpoint:
         """Give an endpoint a new secret; for `overlap` seconds the one before signs too."""
-        endpoint = await self.get(owner, endpoint_id)
         until = self._clock.now() + round(overlap * 1000)
-        state = replace(state_of(endpoint), previous_until=until)
-        return await self._put(changed(endpoint, state, secrets=(Secret.new().reveal(), *endpoint.secrets[:1])))
+        secret = Secret.new().reveal()
+
+        def rotated(endpoint: Endpoint) -> Endpoint:
+            state = replace(state_of(endpoint), previous_until=until)
+            return changed(endpoint, state, secrets=(secret, *endpoint.secrets[:1]))
+
+        return await self._update(owner, endpoint_id, rotated)
 
     async def prove(self, owner: str, endpoint_id: str) -> Endpoint:
         """Send a challenge, and enable the endpoint when it is echoed. Raises NotProven.
@@ -147,9 +153,14 @@ class Endpoints:
         response = await self._notify(endpoint, "webhook.verification", {"challenge": challenge})
         if not response.is_delivered or not _is_echo(response.body, challenge):
             raise NotProven("the endpoint did not echo the challenge")
-        state = replace(state_of(endpoint), is_verified=True, needs_proof=False)
-        state = replace(state, failing_since=None, disabled_because="")
-        return await self._put(changed(endpoint, state, is_enabled=True))
+
+        def proven(now: Endpoint) -> Endpoint:
+            if now.target != endpoint.target:
+                raise NotProven("the endpoint's URL was changed meanwhile, and the new one has echoed nothing")
+            state = replace(state_of(now), is_verified=True, needs_proof=False)
+            return changed(now, replace(state, failing_since=None, disabled_because=""), is_enabled=True)
+
+        return await self._update(owner, endpoint_id, proven)
 
     async def test(self, owner: str, endpoint_id: str) -> Response:
         """Send a signed `webhook.test`, once, and return how it went."""
@@ -159,15 +170,18 @@ class Endpoints:
     async def _notify(self, endpoint: Endpoint, event: str, data: dict[str, str]) -> Response:
         now = self._clock.now()
         body = body_of_notice(event, now, data)
-        name = message_id(endpoint.owner, endpoint.id, event, secrets.token_hex(16))
+        name = message_id(now, endpoint.owner, endpoint.id, event, secrets.token_hex(16))
         signers = [HmacSigner(Secret.parse(text)) for text in secrets_of(endpoint, now)]
         headers = await signed_headers(name, now // 1000, body, [*signers, *self._signers])
         return await self._transport.post(endpoint.target, {"content-type": "application/json", **headers}, body)
 
-    async def _put(self, endpoint: Endpoint) -> Endpoint:
-        if not await self._outbox.put_endpoint(endpoint):
-            raise InvalidOption("endpoint: expected it as it was read, somebody has changed it meanwhile; try again")
-        return endpoint
+    async def _update(self, owner: str, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
+        """Change an endpoint as it stands, and again where somebody else, the sender even, was faster."""
+        for _ in range(CHANGES_TRIED):
+            endpoint = change(await self.get(owner, endpoint_id))
+            if await self._outbox.put_endpoint(endpoint):
+                return endpoint
+        raise InvalidOption("endpoint: expected nobody else to change it all the while; try again")
 
 
 def _is_echo(body: bytes, challenge: str) -> bool:

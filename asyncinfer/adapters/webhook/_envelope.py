@@ -50,10 +50,14 @@ def body_of_notice(event: str, at: int, data: dict[str, str]) -> bytes:
     return _encoder.encode(Envelope(type=event, timestamp=instant(at), data=data))
 
 
-def message_id(*parts: str) -> str:
-    """Return the id of one event for one target: the same parts give the same id, so that expanding twice adds none."""
+def message_id(at: int, *parts: str) -> str:
+    """Return the id of one event, of this millisecond, for one target.
+
+    The same instant and parts give the same id, so that expanding twice adds none. Ids sort by their instants: the log
+    of deliveries is read by id, newest first.
+    """
     digest = hashlib.sha256("\0".join(parts).encode()).digest()
-    return "msg_" + base64.b32encode(digest[:20]).decode().lower()
+    return f"msg_{at:012x}{base64.b32encode(digest[:20]).decode().lower()}"
 
 
 def instant(milliseconds: int) -> datetime:

@@ -66,7 +66,7 @@ class Expander:
         return [
             NewDelivery(
                 # Of the target as the job has it: an endpoint whose URL changes in between is still told once.
-                id=message_id(owed.owner, owed.id, str(owed.revision), event, subscription.target),
+                id=message_id(owed.at, owed.owner, owed.id, str(owed.revision), event, subscription.target),
                 target=url,
                 event=event,
                 body=body,

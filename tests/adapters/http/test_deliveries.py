@@ -85,12 +85,12 @@ async def test_deliveries_are_filtered(hooks: Hooks) -> None:
     assert await ids(job="job_of_nobody") == await ids(endpoint="wh_of_nobody") == set()
 
 
-async def test_pages_are_turned_by_cursor_and_the_last_one_has_none(hooks: Hooks) -> None:
-    made = {(await hooks.delivery({"url": hooks.url}, status="delivered"))["id"] for _ in range(4)}
+async def test_pages_are_turned_by_cursor_newest_first_and_the_last_one_has_none(hooks: Hooks) -> None:
+    made = [(await hooks.delivery({"url": hooks.url}, status="delivered"))["id"] for _ in range(4)]
     first = await listed(hooks, limit=2)
     second = await listed(hooks, limit=2, after=first["next_cursor"])
     assert (len(first["data"]), len(second["data"]), second["next_cursor"]) == (2, 2, None)
-    assert {one["id"] for one in first["data"] + second["data"]} == made
+    assert [one["id"] for one in first["data"] + second["data"]] == made[::-1]
     assert (await listed(hooks, limit=4))["next_cursor"] is None
 
 

@@ -77,6 +77,20 @@ async def test_a_proven_endpoint_must_prove_itself_again_at_a_new_url(hooks: Hoo
     assert (again["enabled"], again["verified"]) == (True, True)
 
 
+async def test_a_url_that_was_changed_under_the_challenge_is_not_proven(hooks: Hooks) -> None:
+    endpoint = await hooks.registered(proof="challenge")
+    path = f"/v1/webhooks/{endpoint['id']}"
+
+    async def moves_and_echoes(request: Request) -> None:
+        await hooks.client.patch(path, json={"url": f"{hooks.url}&elsewhere"})
+        await echo_the_challenge(request)
+
+    hooks.receiver.behave = moves_and_echoes
+    answered = await hooks.client.post(f"{path}/verify")
+    assert (answered.status_code, slug_of(answered)) == (422, "webhook-not-proven")
+    assert (await hooks.client.get(path)).json()["enabled"] is False
+
+
 async def test_a_test_is_sent_once_and_its_answer_told(hooks: Hooks) -> None:
     hooks.receiver.behave = answer_ok
     endpoint = await hooks.registered()

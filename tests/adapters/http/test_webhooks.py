@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 import base64
 from collections.abc import AsyncIterator
 
@@ -166,3 +167,18 @@ async def test_a_wrong_change_is_named_and_changes_nothing(hooks: Hooks, body: J
     answered = await hooks.client.patch(f"/v1/webhooks/{before[0]['id']}", json={"description": "new", **body})
     assert (answered.status_code, pointer_of(answered)) == (422, pointer)
     assert await listed(hooks) == before
+
+
+async def test_changes_at_once_are_all_kept(hooks: Hooks) -> None:
+    endpoint = await hooks.registered()
+    path = f"/v1/webhooks/{endpoint['id']}"
+    answers = await asyncio.gather(
+        hooks.client.patch(path, json={"description": "new"}),
+        hooks.client.patch(path, json={"events": ["job.failed"]}),
+        hooks.client.post(f"{path}/rotate-secret"),
+        hooks.client.patch(path, json={"enabled": False}),
+    )
+    assert [answered.status_code for answered in answers] == [200] * 4
+    now = (await hooks.client.get(path)).json()
+    assert (now["description"], now["events"], now["enabled"]) == ("new", ["job.failed"], False)
+    assert now["secret_hint"] == answers[2].json()["secret_hint"]

@@ -66,8 +66,13 @@ def test_a_notice_is_an_event_too() -> None:
 
 
 def test_the_id_of_an_event_is_that_of_its_parts_and_fits_the_header() -> None:
-    one = message_id("alice", "job_1", "3", "job.succeeded", "https://a.example/")
-    assert one == message_id("alice", "job_1", "3", "job.succeeded", "https://a.example/")
-    assert one != message_id("alice", "job_1", "3", "job.succeeded", "https://b.example/")
-    assert one != message_id("alice", "job_1", "4", "job.succeeded", "https://a.example/")
+    one = message_id(AT, "alice", "job_1", "3", "job.succeeded", "https://a.example/")
+    assert one == message_id(AT, "alice", "job_1", "3", "job.succeeded", "https://a.example/")
+    assert one != message_id(AT, "alice", "job_1", "3", "job.succeeded", "https://b.example/")
+    assert one != message_id(AT, "alice", "job_1", "4", "job.succeeded", "https://a.example/")
     assert re.fullmatch(r"msg_[a-z0-9]{8,60}", one)
+
+
+def test_ids_sort_by_their_instants() -> None:
+    ids = [message_id(at, "alice", str(at)) for at in (0, 9, 10, AT - 1, AT, AT + 1, 2**44)]
+    assert ids == sorted(ids)
