@@ -6,7 +6,7 @@ import logging
 import re
 import traceback
 from collections.abc import AsyncGenerator, Mapping
-from contextlib import asynccontextmanager
+from contextlib import AsyncExitStack, asynccontextmanager
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
@@ -51,8 +51,8 @@ def create_app(
     """Return the HTTP contract over `manager`, to be run by itself or mounted under any prefix.
 
     `public_base_url` is where clients find it, the prefix included: links are made from it, never from a request's
-    Host. Run by itself, its lifespan opens and closes the manager; mounted, the outer lifespan has to. `authenticate`
-    says who asks; without it `allow_anonymous=True` has to be written out, and everybody is the unnamed owner.
+    Host. Run by itself, its lifespan opens and closes the manager and `webhooks`; mounted, the outer lifespan has to.
+    `authenticate` says who asks; without it `allow_anonymous=True` has to be written out, and everybody is the unnamed owner.
     `authorize` may forbid an action. `rate_limit` bounds each principal's requests. `metrics` is what `/metrics` shows;
     by default of its own, which watches `manager` from now on. `webhooks` is the sender beside the manager: with it
     jobs may ask for webhooks, and the routes for endpoints and deliveries answer. `debug` shows tracebacks of models
@@ -78,10 +78,11 @@ def create_app(
 
     @asynccontextmanager
     async def lifespan(app: Starlette) -> AsyncGenerator[None]:
-        if manager.is_open:
-            yield
-            return
-        async with manager:
+        async with AsyncExitStack() as stack:
+            if not manager.is_open:
+                await stack.enter_async_context(manager)
+            if webhooks is not None and not webhooks.is_running:
+                await stack.enter_async_context(webhooks)
             yield
 
     app = Starlette(

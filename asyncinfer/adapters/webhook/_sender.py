@@ -77,6 +77,12 @@ class WebhookSender:
         self._ended = asyncio.Event()
         self._due = asyncio.Event()
         self._task: asyncio.Task[None] | None = None
+        self._runs = 0
+
+    @property
+    def is_running(self) -> bool:
+        """It has been entered, or `run` is awaited."""
+        return self._task is not None or self._runs > 0
 
     async def __aenter__(self) -> Self:
         if self._task is not None:
@@ -116,6 +122,7 @@ class WebhookSender:
             settle=settler.add,
         )
         expander = Expander(manager, self._answers)
+        self._runs += 1
         try:
             async with asyncio.TaskGroup() as group:
                 dispatcher = Dispatcher(
@@ -133,6 +140,7 @@ class WebhookSender:
         except* _ManagerClosed:
             logger.warning("the manager has closed, and the webhook sender stops")
         finally:
+            self._runs -= 1
             forget()
             await settler.flush()
             await self.transport.close()

@@ -15,6 +15,7 @@ from starlette.types import Message, Receive, Scope, Send
 
 from asyncinfer import JobManager
 from asyncinfer.adapters.http import create_app
+from asyncinfer.adapters.webhook import Secret, WebhookSender
 from tests.adapters.http.conftest import connected
 from tests.adapters.http.models import ALL
 from tests.adapters.http.serving import served, served_in_thread
@@ -84,6 +85,24 @@ async def test_a_manager_that_is_open_already_is_left_to_whoever_opened_it(manag
     async with lifespan_of(app):
         assert manager.is_open
     assert manager.is_open
+
+
+async def test_alone_its_lifespan_runs_the_sender_too() -> None:
+    manager = JobManager("memory://", models=ALL, drain_grace=0)
+    sender = WebhookSender(manager, secret=Secret.new())
+    app = create_app(manager, public_base_url=BASE, allow_anonymous=True, webhooks=sender)
+
+    async with lifespan_of(app):
+        assert sender.is_running
+    assert not sender.is_running
+
+
+async def test_a_sender_that_runs_already_is_left_to_whoever_entered_it(manager: JobManager) -> None:
+    async with WebhookSender(manager, secret=Secret.new()) as sender:
+        app = create_app(manager, public_base_url=BASE, allow_anonymous=True, webhooks=sender)
+        async with lifespan_of(app):
+            assert sender.is_running
+        assert sender.is_running
 
 
 async def test_a_stream_over_http_ends_before_the_server_has_to_cut_it(manager: JobManager) -> None:
