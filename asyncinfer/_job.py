@@ -84,7 +84,7 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     events: tuple[str, ...] = ("job.succeeded", "job.failed", "job.canceled")
     """Which endings."""
     secret: str = ""
-    """What the sender signs with."""
+    """What the sender signs with, `whsec_…`, in place of its own; a registered endpoint has its own in any case."""
 
     def __repr__(self) -> str:
         return shown(self, "target", "secret")

@@ -5,6 +5,7 @@ Durations are float seconds. A message shows numbers and types, never a text: a 
 
 from __future__ import annotations
 
+import base64
 import math
 import re
 from collections.abc import Callable, Mapping, Sequence
@@ -212,8 +213,27 @@ def _is_dedup(value: object) -> bool:
 
 
 def _is_target(value: object) -> bool:
-    target = value.target if isinstance(value, Subscription) else value
-    return isinstance(target, str) and _TARGET.fullmatch(target) is not None
+    if isinstance(value, Subscription):
+        return _is_target(value.target) and _are_endings(value.events) and _is_secret(value.secret)
+    return isinstance(value, str) and _TARGET.fullmatch(value) is not None
+
+
+def _are_endings(value: object) -> bool:
+    """Tell whether these are events that are sent; one that is not would be waited for in vain."""
+    return isinstance(value, tuple) and bool(value) and _ENDINGS.issuperset(cast("tuple[object, ...]", value))
+
+
+def _is_secret(value: object) -> bool:
+    """Tell whether a sender can sign with it: a malformed one would only show when the job has ended."""
+    if not isinstance(value, str) or not value:
+        return value == ""
+    encoded = value.removeprefix("whsec_")
+    try:
+        key = base64.b64decode(encoded, validate=True)
+    except ValueError:
+        return False
+    # The one canonical text of the key: some receivers take no other.
+    return value != encoded and 24 <= len(key) <= 64 and base64.b64encode(key).decode() == encoded
 
 
 def _is_webhook(value: object) -> bool:
@@ -257,6 +277,7 @@ def _are_buckets(value: object) -> bool:
 
 
 _TARGET = re.compile(r"[!-~]{1,2048}")
+_ENDINGS = frozenset({"job.succeeded", "job.failed", "job.canceled"})
 _SOME_SECONDS = _seconds(0.001)
 _AWARE = _optional(_Check(_is_aware, "an aware datetime"))
 _CALLABLE = _optional(_Check(callable, "a callable"))
@@ -286,7 +307,13 @@ _SUBMIT_CHECKS: dict[str, _Check] = {
     "time_limit": _optional(_SOME_SECONDS),
     "idempotency_key": _optional(_text(r"[ -~]{1,255}", "1 to 255 printable ASCII characters")),
     "dedup": _Check(_is_dedup, "a bool or a number of seconds"),
-    "webhook": _optional(_Check(_is_webhook, f"a URL, a Subscription, or at most {MAX_WEBHOOKS} of them")),
+    "webhook": _optional(
+        _Check(
+            _is_webhook,
+            f"a URL, a Subscription (to {', '.join(sorted(_ENDINGS))}; to sign with: whsec_ and standard padded base64 "
+            f"of 24 to 64 bytes), or at most {MAX_WEBHOOKS} of them",
+        )
+    ),
     "labels": _Check(_are_labels, "a mapping of str (1 to 64 printable characters) to str (up to 256)"),
     "metadata": _Check(lambda value: True, "anything"),
     "retry": _Check(_is_submit_retry, "a RetryPolicy without retry_on (that stays the model's)"),

@@ -7,6 +7,8 @@ from asyncinfer import Batch, Retention, RetryPolicy, Subscription
 from asyncinfer._options import check_model_options, check_submit_options
 from asyncinfer.errors import InvalidOption
 
+HOOK = "https://example.com/hook"
+
 
 @pytest.mark.parametrize(
     "options",
@@ -18,6 +20,7 @@ from asyncinfer.errors import InvalidOption
         {"idempotency_key": "order 7~", "job_id": "a-B_9", "traceparent": "00-" + "0" * 32 + "-" + "1" * 16 + "-01"},
         {"webhook": "https://example.com/hook"},
         {"webhook": [Subscription(target="https://example.com/hook"), "endpoint_7"]},
+        {"webhook": Subscription(HOOK, ("job.failed",), f"whsec_{'A' * 40}")},
         {"labels": {"team": "vision", "empty": ""}, "metadata": {"any": [1, None]}},
         {"retry": RetryPolicy(max_attempts=3), "retention": Retention(result=0), "wait_for_room": True},
     ],
@@ -47,6 +50,13 @@ def test_valid_submit_options_pass(options: dict[str, Any]) -> None:
         ({"webhook": ""}, "webhook: expected a URL"),
         ({"webhook": ["https://example.com/"] * 9}, "webhook: expected a URL"),
         ({"webhook": [1]}, "webhook: expected a URL"),
+        ({"webhook": Subscription(HOOK, events=())}, "webhook: expected a URL"),
+        ({"webhook": Subscription(HOOK, events=("job.sucess",))}, "webhook: expected a URL"),
+        ({"webhook": Subscription(HOOK, events=("job.started",))}, "webhook: expected a URL"),
+        ({"webhook": Subscription(HOOK, secret="hush")}, "webhook: expected a URL"),
+        ({"webhook": Subscription(HOOK, secret="whsec_aGVsbG8=")}, "webhook: expected a URL"),
+        ({"webhook": Subscription(HOOK, secret=f"whsec_{'-_' * 20}")}, "webhook: expected a URL"),
+        ({"webhook": Subscription(HOOK, secret="A" * 40)}, "webhook: expected a URL"),
         ({"labels": {"": "x"}}, "labels: expected a mapping"),
         ({"labels": {"a": 1}}, "labels: expected a mapping"),
         ({"labels": {"a": "\ud800"}}, "labels: expected a mapping"),
