@@ -52,7 +52,8 @@ def create_app(
 
     `public_base_url` is where clients find it, the prefix included: links are made from it, never from a request's
     Host. Run by itself, its lifespan opens and closes the manager and `webhooks`; mounted, the outer lifespan has to.
-    `authenticate` says who asks; without it `allow_anonymous=True` has to be written out, and everybody is the unnamed owner.
+    `authenticate` says who asks; without it `allow_anonymous=True` has to be written out, and everybody is the unnamed
+    owner.
     `authorize` may forbid an action. `rate_limit` bounds each principal's requests. `metrics` is what `/metrics` shows;
     by default of its own, which watches `manager` from now on. `webhooks` is the sender beside the manager: with it
     jobs may ask for webhooks, and the routes for endpoints and deliveries answer. `debug` shows tracebacks of models
