@@ -120,9 +120,9 @@ def _milliseconds(option: str, text: str, present: datetime) -> int:
 def _page(store: str, owner: str, matching: DeliveryFilter, after: str | None, limit: int) -> wire.DeliveryList:
     from asyncinfer.adapters.webhook import delivery_told
 
-    found = with_store(store, lambda manager: manager.outbox.deliveries(owner, matching, after=after, limit=limit))
-    cursor = found[-1].id if len(found) == limit else None
-    return wire.DeliveryList(data=[delivery_told(one) for one in found], next_cursor=cursor)
+    found = with_store(store, lambda manager: manager.outbox.deliveries(owner, matching, after=after, limit=limit + 1))
+    cursor = found[limit - 1].id if len(found) > limit else None
+    return wire.DeliveryList(data=[delivery_told(one) for one in found[:limit]], next_cursor=cursor)
 
 
 def _show_delivery(store: str, owner: str, delivery_id: str, *, as_json: bool) -> None:

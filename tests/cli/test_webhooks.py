@@ -48,13 +48,11 @@ async def registered(manager: JobManager, target: str, *, is_enabled: bool = Tru
     return "wh_1"
 
 
-async def exhausted(manager: JobManager, endpoint: str) -> str:
+async def exhausted(manager: JobManager, endpoint: str, *, name: str = "msg_1") -> str:
     """Let a job end whose delivery has failed for good; return the delivery's id."""
     await (await manager.submit(length.options(webhook=endpoint), "four"))
     owed = await manager.outbox.owed(1, 60_000)
-    delivery = NewDelivery(
-        id="msg_1", target=URL, event="job.succeeded", body=b"{}", endpoint=endpoint, due_at=owed[0].at
-    )
+    delivery = NewDelivery(id=name, target=URL, event="job.succeeded", body=b"{}", endpoint=endpoint, due_at=owed[0].at)
     await manager.outbox.expand([(owed[0], [delivery])])
     due = (await manager.outbox.due(1, 60_000))[0]
     attempt = DeliveryAttempt(at=owed[0].at, kind="status", status_code=500, latency=7)
@@ -174,6 +172,17 @@ async def test_deliveries_are_told_with_their_log(asyncinfer: Asyncinfer, manage
     assert ("status 500" in printed, "hush-hush" in printed) == (True, False)
     assert answer(asyncinfer, "deliveries", "--status", "pending")["data"] == []
     assert asyncinfer("webhooks", "deliveries", "--status", "sent", "--store", STORE).returncode == 2
+
+
+async def test_deliveries_go_on_behind_their_cursor(asyncinfer: Asyncinfer, manager: JobManager) -> None:
+    endpoint = await registered(manager, URL)
+    ids = [await exhausted(manager, endpoint, name=name) for name in ("msg_1", "msg_2")]
+
+    first = answer(asyncinfer, "deliveries", "--limit", 1)
+    rest = answer(asyncinfer, "deliveries", "--limit", 1, "--after", first["next_cursor"])
+
+    assert sorted(one["id"] for one in first["data"] + rest["data"]) == ids
+    assert rest["next_cursor"] is None
 
 
 async def test_a_delivery_is_sent_again(
