@@ -143,6 +143,9 @@ class MemoryOutbox(Outbox):
         return True
 
     async def endpoints(self, owner: str | None, ids: Sequence[str] | None = None) -> Sequence[Endpoint]:
+        if owner is not None and ids is not None:
+            found = (self._endpoints.get((owner, each)) for each in sorted(set(ids)))
+            return [endpoint for endpoint in found if endpoint is not None]
         every = sorted(self._endpoints.values(), key=lambda endpoint: (endpoint.id, endpoint.owner))
         return [
             endpoint

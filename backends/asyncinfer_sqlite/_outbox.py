@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import json
 from collections.abc import Sequence
 
 import msgspec
@@ -20,6 +21,7 @@ from asyncinfer.abc import (
 from asyncinfer_sqlite import _outbox_moves as moves
 from asyncinfer_sqlite._outbox_moves import SQL, decode_attempt, delivery_of
 from asyncinfer_sqlite._reader import Reader
+from asyncinfer_sqlite._rows import asked
 from asyncinfer_sqlite._writer import Writer
 
 _LAST = "\U0010ffff"
@@ -90,11 +92,13 @@ class SQLiteOutbox(Outbox):
         return await self._writer.step(lambda tx: moves.put_endpoint(tx, endpoint))
 
     async def endpoints(self, owner: str | None, ids: Sequence[str] | None = None) -> Sequence[Endpoint]:
-        if owner is None:
-            rows = await self._reader.run(lambda db: db.execute(SQL["endpoints"].text).fetchall())
-        else:
-            rows = await self._reader.run(lambda db: db.execute(SQL["endpoints_of_owner"].text, (owner,)).fetchall())
-        return [_decode_endpoint(row[0]) for row in rows if ids is None or row[2] in ids]
+        name = "endpoints" if owner is None else "endpoints_of_owner"
+        values: list[object] = [] if owner is None else [asked(owner)]
+        if ids is not None:
+            name = "endpoints_by_id" if owner is None else "some_of_owner"
+            values.append(json.dumps([each for each in ids if isinstance(asked(each), str)]))
+        rows = await self._reader.run(lambda db: db.execute(SQL[name].text, values).fetchall())
+        return [_decode_endpoint(row[0]) for row in rows]
 
     async def delete_endpoint(self, owner: str, endpoint_id: str) -> bool:
         return await self._writer.step(lambda tx: moves.delete_endpoint(tx, owner, endpoint_id))

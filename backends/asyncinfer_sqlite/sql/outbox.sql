@@ -139,6 +139,14 @@ SELECT endpoint, owner, id FROM endpoints ORDER BY id, owner
 -- Every endpoint of an owner.
 SELECT endpoint, owner, id FROM endpoints WHERE owner = ? ORDER BY id
 
+-- name: endpoints_by_id
+-- Endpoints of anybody by id.
+SELECT endpoint FROM endpoints WHERE id IN (SELECT value FROM json_each(?)) ORDER BY id, owner
+
+-- name: some_of_owner
+-- Endpoints of an owner by id.
+SELECT endpoint FROM endpoints WHERE owner = ? AND id IN (SELECT value FROM json_each(?)) ORDER BY id
+
 -- name: delete_endpoint
 -- Forgets an endpoint.
 DELETE FROM endpoints WHERE owner = ? AND id = ?
