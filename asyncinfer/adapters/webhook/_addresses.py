@@ -37,7 +37,7 @@ def is_metadata(address: Address) -> bool:
 
 @final
 class AllowedNetworks:
-    """The private networks where receivers may stand, such as `10.1.0.0/16`.
+    """The private networks where receivers may stand, such as `10.20.0.0/16`.
 
     Metadata addresses and link-local ones stay refused, whatever is allowed. An allowed IPv6 network that embeds IPv4
     (NAT64 `64:ff9b::/96`) leads no further than IPv4 itself may: the inner address has to be public or allowed too.
@@ -67,7 +67,7 @@ def _network(text: str) -> Network:
     try:
         return ip_network(text if isinstance(text, str) else "")  # pyright: ignore[reportUnnecessaryIsInstance]
     except ValueError:
-        raise InvalidOption(f"allowed_networks: expected networks such as '10.1.0.0/16', got {text!r}") from None
+        raise InvalidOption(f"allowed_networks: expected networks such as '10.20.0.0/16', got {text!r}") from None
 
 
 def _is_in(address: Address, networks: Sequence[Network]) -> bool:

@@ -5,6 +5,7 @@ httpcore knows the host by its name, so SNI, `Host` and the certificate check st
 
 from __future__ import annotations
 
+import asyncio
 import ssl
 import time
 from collections.abc import Iterable, Sequence
@@ -17,6 +18,8 @@ from asyncinfer.adapters.webhook._addresses import Address
 
 ANSWER_BYTES = 64 * 1024
 """Of a whole answer: what comes before it, its head, its body."""
+READ_BYTES = 4 * 1024
+"""At a time: parsing 64 KiB of one-byte chunks holds the loop for 0.3 s, so others have their turn in between."""
 TRIED_ADDRESSES = 3
 """Of a host that has more."""
 
@@ -89,8 +92,10 @@ class _AnswerStream(AsyncNetworkStream):
     async def read(self, max_bytes: int, timeout: float | None = None) -> bytes:
         if self._left <= 0:
             raise AnswerTooLong(f"more than {self._answer_bytes} bytes")
+        if self._left < self._answer_bytes:  # there was a piece before
+            await asyncio.sleep(0)  # what TLS has decrypted already comes without a wait
         try:
-            data = await self._inner.read(min(max_bytes, self._left), timeout)
+            data = await self._inner.read(min(max_bytes, READ_BYTES, self._left), timeout)
         except ssl.SSLError as error:  # with TLS 1.3 a refused handshake shows only here
             raise TlsFailed(error) from error
         self._left -= len(data)

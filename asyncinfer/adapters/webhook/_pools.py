@@ -75,9 +75,15 @@ class Pools:
         now = time.monotonic()
         idle = [key for key, entry in self._entries.items() if not entry.users]
         surplus = len(idle) - KEPT_HOSTS
-        for number, key in enumerate(idle):
-            if number < surplus or self._entries[key].used_at + kept_seconds <= now:
-                await self._entries.pop(key).pool.aclose()
+        old = [key for number, key in enumerate(idle) if number < surplus or self._is_old(key, now - kept_seconds)]
+        for key in old:
+            entry = self._entries.get(key)
+            if entry is not None and not entry.users:  # while another was closed it may have been lent, or closed
+                del self._entries[key]
+                await entry.pool.aclose()
+
+    def _is_old(self, key: _Key, used_before: float) -> bool:
+        return self._entries[key].used_at <= used_before
 
     def _new(self, addresses: Sequence[Address]) -> _Entry:
         network = self._new_network(addresses)

@@ -14,6 +14,7 @@ import trustme
 from httpcore import LocalProtocolError
 
 from asyncinfer.adapters.webhook._guard import Guard
+from asyncinfer.adapters.webhook._network import READ_BYTES
 from asyncinfer.adapters.webhook._response import Kind, seconds_of
 from asyncinfer.adapters.webhook._transport import Transport
 from asyncinfer.errors import InvalidOption
@@ -184,6 +185,27 @@ async def test_an_answer_that_is_none_is_told_from_one_that_is(data: bytes, kind
 
     assert (response.kind, response.detail) == (kind, detail)
     assert len(response.body) <= 64 * 1024
+
+
+async def test_an_answer_that_is_hard_to_parse_lets_others_have_their_turn(authority: Authority) -> None:
+    turns: list[int] = []
+
+    async def others() -> None:
+        while True:
+            turns.append(0)
+            await asyncio.sleep(0)
+
+    chunks = b"HTTP/1.1 200 OK\r\nTransfer-Encoding: chunked\r\n\r\n" + b"1\r\nx\r\n" * 8_000
+    async with receiving(answering(chunks), authority.serving("hooks.example.com")) as receiver:
+        network = CountingNetwork(receiver.port)
+        async with Transport(guard_told([PUBLIC]), ssl_context=authority.trusting, network=network) as transport:
+            await transport.post(URL, HEADERS, BODY)
+            beside = asyncio.create_task(others())
+            response = await transport.post(URL, HEADERS, BODY)
+            beside.cancel()
+
+    assert len(response.body) == 8_000
+    assert len(turns) >= len(chunks) / READ_BYTES
 
 
 async def test_an_encoded_body_is_left_encoded() -> None:
