@@ -220,7 +220,10 @@ def _is_target(value: object) -> bool:
 
 def _are_endings(value: object) -> bool:
     """Tell whether these are events that are sent; one that is not would be waited for in vain."""
-    return isinstance(value, tuple) and bool(value) and _ENDINGS.issuperset(cast("tuple[object, ...]", value))
+    if not isinstance(value, tuple):
+        return False
+    events = cast("tuple[object, ...]", value)
+    return bool(events) and _ENDINGS.issuperset(events)
 
 
 def _is_secret(value: object) -> bool:

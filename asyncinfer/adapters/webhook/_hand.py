@@ -116,9 +116,11 @@ class Hand:
         begun: list[Delivery] = []
         suspects = sum(lane.running for lane in self._lanes.values() if lane.failures)
         is_more = True
-        while is_more:
+        while is_more and self._running < self._slots:
             is_more = False
             for key in [key for key, target in self._targets.items() if target.waiting]:
+                if self._running >= self._slots:
+                    break
                 target = self._targets[key]
                 self._drop_late(key, target, now)
                 if not target.waiting or not self._may_begin(target, suspects, now):
