@@ -95,6 +95,9 @@ class RegisterWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     proof: Literal["none", "challenge"] = "none"
     """`challenge`: nothing is sent until it has echoed a challenge (`…/verify`)."""
 
+    def __repr__(self) -> str:
+        return shown(self, "url")
+
 
 class ChangeWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
     """Change what is given."""
@@ -103,6 +106,9 @@ class ChangeWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     events: Annotated[list[JobEvent], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
+
+    def __repr__(self) -> str:
+        return shown(self, "url")
 
 
 class Recover(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
@@ -198,6 +204,7 @@ class WebhookState(Struct, frozen=True, kw_only=True):
     """How a job's webhooks do, all together."""
 
     status: Literal["none_yet", "pending", "delivered", "failed"]
+    """`none_yet`: the job has not ended, or not in a way that somebody asked for."""
     attempts: int
     next_attempt_at: datetime | None
     last_error: str | None
@@ -237,7 +244,7 @@ class Job(Struct, frozen=True, kw_only=True):
     """This answer is a job that was there already, found by `dedup`."""
     metrics: Metrics
     webhook: WebhookState | None = None
-    """How its webhooks do; null for a job that has none, and in lists."""
+    """How its webhooks do; null for a job that has none, in lists and in streams. It does not change the ETag."""
     retry_after_seconds: int | None
     """When to look again; null once it has ended."""
     links: JobLinks
@@ -395,6 +402,9 @@ class WebhookEndpoint(Struct, frozen=True, kw_only=True):
     created_at: datetime
     secret: str | UnsetType = UNSET
     """Only in the answer to its registration and to `rotate-secret`."""
+
+    def __repr__(self) -> str:
+        return shown(self, "url", "secret")
 
 
 class WebhookEndpointList(Struct, frozen=True, kw_only=True):

@@ -12,11 +12,14 @@ from asyncinfer.errors import MissingExtra
 try:
     from asyncinfer.client._async_client import AsyncClient
     from asyncinfer.client._async_job import AsyncRemoteJob
+    from asyncinfer.client._async_webhooks import AsyncWebhooks
     from asyncinfer.client._calls import JobQuery
     from asyncinfer.client._patience import Timing
     from asyncinfer.client._submission import RemoteOptions
     from asyncinfer.client._sync_client import Client
     from asyncinfer.client._sync_job import RemoteJob
+    from asyncinfer.client._sync_webhooks import Webhooks
+    from asyncinfer.client._webhook_calls import DeliveryQuery
 except ModuleNotFoundError as _error:
     if (_error.name or "").partition(".")[0] != "httpx":
         raise
@@ -26,6 +29,7 @@ from asyncinfer.client.errors import (
     ConnectionLost,
     Forbidden,
     JobNotEnded,
+    NotFound,
     ServiceFailed,
     Unauthorized,
     UnexpectedAnswer,
@@ -34,15 +38,19 @@ from asyncinfer.client.errors import (
 __all__ = [
     "AsyncClient",
     "AsyncRemoteJob",
+    "AsyncWebhooks",
     "Client",
     "ConnectionLost",
+    "DeliveryQuery",
     "Forbidden",
     "JobNotEnded",
     "JobQuery",
+    "NotFound",
     "RemoteJob",
     "RemoteOptions",
     "ServiceFailed",
     "Timing",
     "Unauthorized",
     "UnexpectedAnswer",
+    "Webhooks",
 ]

@@ -10,6 +10,7 @@ from typing import Self, Unpack
 from asyncinfer.client import _calls
 from asyncinfer.client._address import headers_of, root_of
 from asyncinfer.client._async_job import AsyncRemoteJob
+from asyncinfer.client._async_webhooks import AsyncWebhooks
 from asyncinfer.client._calls import JobQuery
 from asyncinfer.client._http import MAX_CONNECTIONS, AsyncConnections, AsyncTransport, Options
 from asyncinfer.client._patience import Patience, Timing
@@ -64,6 +65,7 @@ class AsyncClient:
             self._root, headers_of(token, headers), verify=verify, trust_env=trust_env, connections=max_connections
         )
         self._shell = AsyncShell(AsyncConnections(options, transport), patience)
+        self._webhooks = AsyncWebhooks(self._shell)
 
     def __repr__(self) -> str:
         return f"<AsyncClient {self._root}>"
@@ -121,6 +123,11 @@ class AsyncClient:
         return await self._shell.run(_calls.page(query, self._shell.patience, after=after, before=before, limit=limit))
 
     # The service
+
+    @property
+    def webhooks(self) -> AsyncWebhooks:
+        """The caller's registered endpoints and the log of deliveries, where the service sends webhooks."""
+        return self._webhooks
 
     async def models(self) -> list[Model]:
         """Return the models that can be submitted."""

@@ -15,6 +15,7 @@ from asyncinfer.client._patience import Patience, Timing
 from asyncinfer.client._shells import Shell
 from asyncinfer.client._submission import RemoteOptions, require_job_id
 from asyncinfer.client._sync_job import RemoteJob
+from asyncinfer.client._sync_webhooks import Webhooks
 from asyncinfer.wire import Health, Job, JobList, Model, Queue
 
 
@@ -64,6 +65,7 @@ class Client:
             self._root, headers_of(token, headers), verify=verify, trust_env=trust_env, connections=max_connections
         )
         self._shell = Shell(Connections(options, transport), patience)
+        self._webhooks = Webhooks(self._shell)
 
     def __repr__(self) -> str:
         return f"<Client {self._root}>"
@@ -121,6 +123,11 @@ class Client:
         return self._shell.run(_calls.page(query, self._shell.patience, after=after, before=before, limit=limit))
 
     # The service
+
+    @property
+    def webhooks(self) -> Webhooks:
+        """The caller's registered endpoints and the log of deliveries, where the service sends webhooks."""
+        return self._webhooks
 
     def models(self) -> list[Model]:
         """Return the models that can be submitted."""

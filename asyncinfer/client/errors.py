@@ -7,6 +7,7 @@ AsyncinferError
 ├── Forbidden                 it knows it, and does not let it do this
 ├── JobNotEnded               only an ended job can be deleted or run again: cancel it, or wait
 └── UnexpectedAnswer          an answer that is not of this contract: look at the base_url and the versions
+    └── NotFound              no such queue, webhook endpoint or delivery for this caller, or no such route there
 
 All other refusals are classes of `asyncinfer.errors`: UnknownJob, UnknownModel, JobExpired, IdempotencyConflict,
 InvalidInput, InvalidOption, TooLarge, StoreUnavailable, Refused (QuotaExceeded, QueueFull, StorageFull, Draining).
@@ -58,3 +59,7 @@ class UnexpectedAnswer(AsyncinferError):
     def __init__(self, message: str, *, status: int | None = None) -> None:
         super().__init__(message)
         self.status: int | None = status
+
+
+class NotFound(UnexpectedAnswer, LookupError):
+    """The service has no such queue, webhook endpoint or delivery for this caller, or has no such route at all."""

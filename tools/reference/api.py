@@ -35,11 +35,11 @@ GROUPS = {
 
 
 CLIENT_GROUPS = {
-    "async": ("AsyncClient", "AsyncRemoteJob"),
-    "sync": ("Client", "RemoteJob"),
-    "options": ("RemoteOptions", "JobQuery"),
+    "async": ("AsyncClient", "AsyncRemoteJob", "AsyncWebhooks"),
+    "sync": ("Client", "RemoteJob", "Webhooks"),
+    "options": ("RemoteOptions", "JobQuery", "DeliveryQuery"),
     "errors": (
-        "ConnectionLost", "ServiceFailed", "Unauthorized", "Forbidden", "JobNotEnded", "UnexpectedAnswer",
+        "ConnectionLost", "ServiceFailed", "Unauthorized", "Forbidden", "JobNotEnded", "UnexpectedAnswer", "NotFound",
     ),
     "tests": ("Timing",),
 }  # fmt: skip

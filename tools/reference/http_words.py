@@ -64,7 +64,8 @@ MEANINGS = {
     "Submit.retention_result_seconds": "How long the result is kept, from the ending, in place of the service's.",
     "Submit.retention_record_seconds": "How long the record is kept, from the ending, in place of the service's.",
     "Submit.dedup": "Answer with a job of the same model and input, if there is one.",
-    "Submit.webhook": "Who must hear of the ending; refused where the service sends no webhooks.",
+    "Submit.webhook": "Who must hear of the ending; refused where the service sends no webhooks. It asks `authorize`"
+    " for `webhooks` too.",
     "Submit.labels": "Pairs to find jobs by; at most `Limits.labels`.",
     "Error.code": "What kind of failure: [the codes](errors.md#error-codes).",
     "Error.message": "What happened, for people.",

@@ -43,6 +43,7 @@ CLIENT = (
     Fixed("_events", "MAX_RECONNECT_SECONDS", "the longest that it may say"),
     Fixed("_sse", "MAX_MESSAGE_BYTES", "one line, or the data of one message, of a stream"),
     Fixed("_calls", "MAX_PAGE", "jobs in one page"),
+    Fixed("_webhook_calls", "LONGEST_PAGE", "deliveries in one page"),
 )
 
 

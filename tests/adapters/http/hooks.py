@@ -9,6 +9,7 @@ from dataclasses import dataclass
 
 import httpx
 from standardwebhooks import Webhook
+from starlette.types import ASGIApp
 
 from asyncinfer import JobManager
 from asyncinfer.abc import JobStore
@@ -37,6 +38,7 @@ GONE = answering(b"HTTP/1.1 410 Gone\r\nContent-Length: 0\r\n\r\n")
 class Hooks:
     """What a test works with."""
 
+    app: ASGIApp
     client: httpx.AsyncClient
     manager: JobManager
     sender: WebhookSender
@@ -108,7 +110,7 @@ async def hooked(
             webhooks=sender,
         )
         async with connected(app) as client:
-            yield Hooks(client, manager, sender, receiver)
+            yield Hooks(app, client, manager, sender, receiver)
 
 
 def loopback() -> Guard:
