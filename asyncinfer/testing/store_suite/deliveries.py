@@ -114,7 +114,6 @@ class DeliveryTests(StoreCase):
         assert (again.id, again.body) == (first.id, first.body)
         assert again.lease_token != first.lease_token
 
-
     async def test_one_delivery_is_told_to_its_owner_alone(self, store: JobStore) -> None:
         await deliver(store, delivery(), owner="alice")
 
