@@ -24,9 +24,11 @@ PACE_SECONDS = 1.0
 """For so long: short beside the schedule, which goes on meanwhile, and long beside a refused connection."""
 HELD = 1_024
 """Deliveries that wait in hand at most; a body has 20 kB at most."""
-HELD_OF_LANE = 256
+HELD_OF_LANE = 512
 CROWD = 64
 """Of one lane waiting: enough, for the moment."""
+TARGETS_KEPT = 1_024
+"""Targets remembered, while others of their lane wait, to be skipped if it becomes crowded."""
 LANES_KEPT = 1_024
 """Lanes remembered for their failures alone."""
 
@@ -102,6 +104,7 @@ class Hand:
             lane = self._lane(delivery)
             if lane.waiting < (AT_ONCE if lane.is_failing else HELD_OF_LANE) and self._waiting < HELD:
                 target = self._targets.setdefault(_key(delivery), _Target(lane))
+                target.lane = lane  # an idle one may be older than its lane
                 target.waiting.append((begin_by, delivery))
                 lane.waiting += 1
                 self._waiting += 1
@@ -187,11 +190,12 @@ class Hand:
         return self._lanes.setdefault(_lane_key(delivery), _Lane())
 
     def _forget(self, key: tuple[str, str], target: _Target) -> None:
-        if not target.running and not target.waiting and target.lane.waiting <= CROWD:
+        is_idle = not target.running and not target.waiting
+        if is_idle and (not target.lane.waiting or len(self._targets) > TARGETS_KEPT):
             self._targets.pop(key, None)
 
     def _forget_idle(self) -> None:
-        """Forget the targets that were kept only to be skipped while their lane was crowded."""
+        """Forget the targets that were kept only to be skipped while their lane is crowded."""
         for key in [key for key, one in self._targets.items() if not one.running and not one.waiting]:
             self._forget(key, self._targets[key])
 
