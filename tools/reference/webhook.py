@@ -44,6 +44,7 @@ NUMBERS = (
     Fixed("webhook._hand", "HELD", "leased deliveries that wait in memory"),
     Fixed("webhook._hand", "HELD_OF_LANE", "of those, from one owner to one host"),
     Fixed("webhook._hand", "CROWD", "of those, above which others are looked for first"),
+    Fixed("webhook._hand", "TARGETS_KEPT", "URLs that are remembered while more waits for their host"),
     Fixed("webhook._hand", "LANES_KEPT", "pairs of owner and host whose failures are remembered"),
     Fixed("webhook._dispatcher", "POLL_SECONDS", "due deliveries are looked for, when nothing told of them"),
     Fixed("webhook._dispatcher", "CROWDED_SECONDS", "between two looks past a crowd"),
