@@ -49,6 +49,7 @@ AT_ONCE = 64
 """Connections that are being opened at a time."""
 PATIENCE = 60.0
 LOOK_SECONDS = 100e-6
+"""What one reader's work costs the loop in the canary, however fast the machine is."""
 LAG_INTERVAL = 0.005
 LEAST_SHARE = 0.3
 """Of their pace alone that jobs must keep beside readers that wait; on a quiet machine it is 0.7 to 1."""
@@ -102,17 +103,23 @@ async def test_many_wait_and_the_jobs_go_on(place: Place, size: Size, tmp_path: 
     assert verdict(figures) == []
 
 
-async def test_canary_readers_that_look_for_themselves_starve_the_workers(
+async def test_canary_readers_that_keep_the_loop_busy_starve_the_workers(
     monkeypatch: pytest.MonkeyPatch, tmp_path: Path
 ) -> None:
+    """Show that starving is seen where it happens: the work of each reader is made up.
+
+    Taking the shared look away alone does not do it on a fast machine: 1,000 streams that each read the store every
+    millisecond left the workers 0.44 to 0.78 of their pace.
+    """
+
     async def look(manager: JobManager) -> None:
         while True:
             for watched in list(manager._core.engine.waiters._watched.values()):
                 watched.wake()
                 began = time.perf_counter()
                 while time.perf_counter() - began < LOOK_SECONDS:
-                    """A look of its own costs the loop so much, however fast the machine is."""
-            await asyncio.sleep(0.001)  # each reader looks this often
+                    pass
+            await asyncio.sleep(0.001)  # each reader works this often
 
     async def beside_looks(manager: JobManager, seconds: float) -> tuple[float, Sequence[float]]:
         looks = asyncio.create_task(look(manager))
