@@ -213,8 +213,7 @@ class ScopedManager:
         """Return the job as it was submitted, with its input. Raises UnknownJob or JobExpired."""
         (found,) = await self._engine.store.submissions([self._key(job_id)])
         if found is None:
-            await self.get(job_id)  # says which of the two it is
-            raise UnknownJob(f"there is no job {job_id} for this owner")
+            raise await self._gone(job_id)
         return found
 
     async def position(self, job_id: str) -> int | None:
@@ -244,8 +243,10 @@ class ScopedManager:
         job = await self.get(job_id)
         if not job.is_terminal:
             raise InvalidOption(f"job_id: expected an ended job, {job_id} is {job.status}")
-        (handle,) = await self._retry([job.job_key])
-        return handle
+        handles = await self._retry([job.job_key])
+        if not handles:  # it was pruned or deleted since it was read
+            raise await self._gone(job_id)
+        return handles[0]
 
     async def delete(self, job_id: str) -> Literal["deleted", "running"]:
         """Forget an ended job now, cancel and forget a waiting one; a running one is left. Raises UnknownJob."""
@@ -352,6 +353,11 @@ class ScopedManager:
             engine.inserted(waiter)
             handles.append(JobHandle(engine, waiter, self._local_model(job.model)))
         return handles
+
+    async def _gone(self, job_id: str) -> UnknownJob:
+        """Return that a job is not known any more. Raises JobExpired, where the store still tells that it was."""
+        await self.get(job_id)
+        return UnknownJob(f"there is no job {job_id} for this owner")
 
     # Models
 

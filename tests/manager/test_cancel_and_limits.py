@@ -3,7 +3,7 @@
 from __future__ import annotations
 
 import asyncio
-from collections.abc import Callable
+from collections.abc import Awaitable, Callable
 
 import pytest
 
@@ -17,11 +17,20 @@ from asyncinfer import (
     QueueLimits,
     UnknownJob,
 )
-from asyncinfer.errors import InvalidOption, QuotaExceeded
+from asyncinfer.errors import AsyncinferError, InvalidOption, JobExpired, QuotaExceeded
+from asyncinfer.testing import FaultyStore
+from asyncinfer_memory import MemoryStore
 from tests.manager.models import double, echo, polls_for_cancel, waits_for_ever
 from tests.manager.steps import running
 
 OpenManager = Callable[..., JobManager]
+
+
+async def refusal(answer: Awaitable[object]) -> AsyncinferError:
+    """Return what the answer raises."""
+    with pytest.raises(AsyncinferError) as caught:
+        await answer
+    return caught.value
 
 
 async def test_a_waiting_job_is_canceled_at_once(manager: JobManager) -> None:
@@ -90,6 +99,20 @@ async def test_an_ended_job_can_be_run_again_as_a_new_one(manager: JobManager) -
     assert await again == 42
     job = await manager.get(again.id)
     assert (job.retry_of, job.id != handle.id) == (handle.id, True)
+
+
+async def test_a_job_forgotten_while_it_is_run_again_is_expired() -> None:
+    async with MemoryStore() as store:
+        faulty = FaultyStore(store)
+        async with JobManager(faulty, models=[echo]) as manager, asyncio.TaskGroup() as group:
+            handle = await manager.submit(echo, "done")
+            await handle
+            hang = faulty.hang("submissions")
+            again = group.create_task(refusal(manager.retry(handle.id)))
+            await hang.reached.wait()
+            await manager.delete(handle.id)
+            hang.release()
+            assert isinstance(await again, JobExpired)
 
 
 async def test_a_full_queue_refuses_and_says_when_to_try_again(open_manager: OpenManager) -> None:

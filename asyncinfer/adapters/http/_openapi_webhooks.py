@@ -15,25 +15,26 @@ SENT = (wire.Job, wire.JobReference)
 
 def webhooks() -> Json:
     """Return every event that is sent."""
-    return {event: {"post": _post(says, [event], data)} for event, (says, data) in _EVENTS.items()}
+    return {
+        event: {"post": _post(says, [event], data, _ANSWERS_ONCE if event in _SENT_ONCE else _ANSWERS)}
+        for event, (says, data) in _EVENTS.items()
+    }
 
 
 def callbacks() -> Json:
     """Return what a submit with `webhook.url` is followed by."""
     endings = [event for event in _EVENTS if event.startswith("job.")]
-    return {"ended": {"{$request.body#/webhook/url}": {"post": _post("The job has ended.", endings, _JOB)}}}
+    return {
+        "ended": {"{$request.body#/webhook/url}": {"post": _post("The job has ended.", endings, _JOB, _ANSWERS_OF_URL)}}
+    }
 
 
-def _post(says: str, events: list[str], data: Json) -> Json:
+def _post(says: str, events: list[str], data: Json, answers: Mapping[str, str]) -> Json:
     return {
         "summary": says,
         "parameters": [_header(name, *told) for name, told in _HEADERS.items()],
         "requestBody": {"required": True, "content": {"application/json": {"schema": _envelope(events, data)}}},
-        "responses": {
-            "2XX": {"description": "It is delivered."},
-            "410": {"description": "Nothing more is wanted: the registered endpoint is disabled."},
-            "default": {"description": "It is sent again later; a redirect is not followed."},
-        },
+        "responses": {status: {"description": follows} for status, follows in answers.items()},
         "security": [],
     }
 
@@ -81,6 +82,24 @@ _EVENTS: Mapping[str, tuple[str, Json]] = {
         _said("challenge", "What to send back."),
     ),
     "webhook.test": ("Somebody tries a registered endpoint out.", _said("endpoint", "Its id.")),
+}
+_SENT_ONCE = ("webhook.verification", "webhook.test")
+_DELIVERED = "It is delivered."
+_LATER = "It is sent again later, until its attempts are used up; a redirect is not followed."
+_ANSWERS = {
+    "2XX": _DELIVERED,
+    "410": "It is not sent again. If it was for a registered endpoint, that is disabled, and gets nothing more until it"
+    " is enabled. A URL that came with a job stays as it is: other jobs that name it are told there.",
+    "default": _LATER,
+}
+_ANSWERS_OF_URL = {
+    "2XX": _DELIVERED,
+    "410": "It is not sent again. This ends this delivery alone: other jobs that name the URL are told there.",
+    "default": _LATER,
+}
+_ANSWERS_ONCE = {
+    "2XX": _DELIVERED,
+    "default": "It has failed, and is not sent again; an endpoint stays as it is. A redirect is not followed.",
 }
 _HEADERS = {
     "webhook-id": ("The same for every attempt at one event: the key against doubles.", "^[A-Za-z0-9_-]{1,64}$"),

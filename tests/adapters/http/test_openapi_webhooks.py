@@ -87,3 +87,12 @@ async def test_the_callback_goes_where_the_submit_says(document: Json) -> None:
     callbacks = document["paths"]["/v1/jobs"]["post"]["callbacks"]
     assert list(callbacks["ended"]) == ["{$request.body#/webhook/url}"]
     assert "callbacks" not in json.dumps(document["paths"]["/v1/jobs/{id}/cancel"])
+
+
+async def test_of_410_the_document_says_whom_it_disables(document: Json) -> None:
+    (to_url,) = document["paths"]["/v1/jobs"]["post"]["callbacks"]["ended"].values()
+    sent = document["webhooks"]
+    assert "endpoint" not in to_url["post"]["responses"]["410"]["description"]
+    assert "endpoint, that is disabled" in sent["job.failed"]["post"]["responses"]["410"]["description"]
+    for once in ("webhook.test", "webhook.verification"):
+        assert sent[once]["post"]["responses"].keys() == {"2XX", "default"}

@@ -109,6 +109,17 @@ async def test_a_delivery_that_is_asked_for_again_is_the_same_one(kind: Kind, tm
         verify(SECRET, second)
 
 
+async def test_410_of_a_jobs_url_ends_that_delivery_alone() -> None:
+    async with bench() as b:
+        b.receivers.answer = lambda sent: status(410)
+        await b.end()
+        await b.until_they_are("disabled")
+        await b.end()
+        await b.until_they_are("disabled", "disabled")
+
+        assert len({sent.id for sent in b.receivers.sent}) == len(b.receivers.sent) == 2
+
+
 @pytest.mark.parametrize("code", [429, 503])
 async def test_a_receiver_that_names_a_time_is_left_alone_until_then(code: int) -> None:
     async with bench() as b:
