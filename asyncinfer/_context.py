@@ -43,10 +43,10 @@ class JobContext:
     """One attempt of one job, as its model sees it. Safe to use from any thread of the attempt."""
 
     __slots__ = (
-        "_checkpoint",
         "_is_canceled",
         "_reporter",
         "attempt",
+        "checkpoint_bytes",
         "deadline",
         "job_id",
         "metadata_bytes",
@@ -69,7 +69,6 @@ class JobContext:
         metadata_bytes: bytes = b"",
     ) -> None:
         self._reporter = reporter
-        self._checkpoint = checkpoint
         self._is_canceled = False
         self.job_id: str = job_id
         self.owner: str = owner
@@ -80,6 +79,8 @@ class JobContext:
         """Instant in milliseconds after which the result is useless, or None."""
         self.time_limit: int | None = time_limit
         """Milliseconds that this attempt may take, or None."""
+        self.checkpoint_bytes: bytes | None = checkpoint
+        """What this job last saved, encoded."""
         self.metadata_bytes: bytes = metadata_bytes
 
     @property
@@ -117,11 +118,11 @@ class JobContext:
         """
         data = encode(state)
         self._reporter.save_checkpoint(data)
-        self._checkpoint = data
+        self.checkpoint_bytes = data
 
     def load_checkpoint(self, kind: type[S]) -> S | None:
         """Return what this job last saved, decoded as `kind`, or None. Raise TypeError when it does not fit."""
-        return None if self._checkpoint is None else decode_as(self._checkpoint, kind)
+        return None if self.checkpoint_bytes is None else decode_as(self.checkpoint_bytes, kind)
 
     @property
     def is_canceled(self) -> bool:

@@ -20,7 +20,7 @@ from asyncinfer._result import ResultCodec
 from asyncinfer._retry import NO_RETRY, RetryPolicy
 from asyncinfer._runner import ModelRunner, Recipe
 from asyncinfer._signature import Signature, read_signature
-from asyncinfer.abc import PublishedModel
+from asyncinfer.abc import PublishedModel, RunnerSpec
 from asyncinfer.errors import InvalidInput, InvalidModel, UnknownModel
 
 # Any, all over this file: the input and result are typed by Model's parameters; in here they are the user's own.
@@ -37,6 +37,7 @@ class Definition(ABC):
     crash_budget: int
     concurrency: int | None = None
     batch: Batch | None = None
+    memory_limit: int | None = None
     target: str | None = None
 
     @abstractmethod
@@ -107,6 +108,7 @@ class LocalDefinition(Definition):
         self.crash_budget = options.get("crash_budget", 3)
         self.concurrency = options.get("concurrency")
         self.batch = options.get("batch")
+        self.memory_limit = options.get("memory_limit")
         self.target = _import_path(code)
         self._executor = options.get("executor")
         self._lock = threading.Lock()
@@ -161,16 +163,21 @@ class LocalDefinition(Definition):
         signature, binding, result = self._parts()
         return ModelRunner(
             Recipe(
-                model=self.name,
-                target=self.target,
-                executor=self.executor,
-                code=self.code,
+                spec=RunnerSpec(
+                    model=self.name,
+                    executor=self.executor,
+                    code=self.code,
+                    target=self.target,
+                    retry_on=self.retry.retry_on,
+                    is_batch=self.batch is not None,
+                    bisects=self.batch is None or self.batch.on_error == "bisect",
+                    memory_limit=self.memory_limit,
+                    result_bytes=limits.result_bytes,
+                    checkpoint_bytes=limits.checkpoint_bytes,
+                ),
                 signature=signature,
                 binding=binding,
                 result=result,
-                retry_on=self.retry.retry_on,
-                result_bytes=limits.result_bytes,
-                bisects=self.batch is None or self.batch.on_error == "bisect",
             )
         )
 

@@ -1,12 +1,16 @@
-"""One instance of a class model: made and set up once, whoever asks first."""
+"""One instance of a class model: made, set up and warmed up once, whoever asks first; torn down when it must go."""
 
 from __future__ import annotations
 
+import logging
 import threading
 from typing import Any
 
 from asyncinfer._context import SetupContext
+from asyncinfer.abc import ModelState
 from asyncinfer.errors import SetupFailed
+
+logger = logging.getLogger("asyncinfer.models")
 
 
 class Instance:
@@ -16,6 +20,7 @@ class Instance:
         self._kind = kind
         self._lock = threading.Lock()
         self._ready: Any = None  # Any: the user's own class
+        self.state: ModelState = "unloaded"
 
     def get(self, context: SetupContext) -> Any:
         """Return the instance, set up. Raise SetupFailed."""
@@ -25,12 +30,36 @@ class Instance:
                     self._ready = self._build(context)
         return self._ready
 
+    def teardown(self) -> None:
+        """Let the instance go, its own `teardown` first. What that raises is logged: the instance goes all the same."""
+        with self._lock:
+            instance, self._ready = self._ready, None
+            if instance is None:
+                return
+            self.state = "draining"
+            try:
+                _call(instance, "teardown")
+            except Exception:
+                logger.exception("the teardown of %s failed", self._kind.__qualname__)
+            self.state = "unloaded"
+
     def _build(self, context: SetupContext) -> Any:
+        self.state = "loading"
+        step = "the constructor"
         try:
             instance = self._kind()
-            setup = getattr(instance, "setup", None)
-            if setup is not None:
-                setup(context)
-        except Exception as exc:
-            raise SetupFailed(f"model {context.model}: setup raised {type(exc).__qualname__}: {exc}") from exc
+            for step in ("setup", "warmup"):
+                _call(instance, step, context)
+        except BaseException as exc:
+            self.state = "failed"
+            if not isinstance(exc, Exception):
+                raise
+            raise SetupFailed(f"model {context.model}: {step} raised {type(exc).__qualname__}: {exc}") from exc
+        self.state = "warm"
         return instance
+
+
+def _call(instance: Any, method: str, *arguments: object) -> None:
+    function = getattr(instance, method, None)
+    if function is not None:
+        function(*arguments)

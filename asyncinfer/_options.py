@@ -16,7 +16,7 @@ from msgspec import Struct
 
 from asyncinfer._codec import encode
 from asyncinfer._job import Subscription
-from asyncinfer._limits import Retention
+from asyncinfer._limits import MIB, Retention
 from asyncinfer._retry import RetryPolicy
 from asyncinfer.errors import InvalidOption
 
@@ -88,6 +88,8 @@ class ModelOptions(TypedDict, total=False):
     """How many of its jobs run at once in one manager; default None: as many as the executor has slots."""
     crash_budget: int
     """How many attempts may die with their worker before the job fails; default 3."""
+    memory_limit: int | None
+    """Bytes that a worker process of it may take, 64 MiB at least: above it the job fails; default None, no limit."""
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -300,6 +302,7 @@ _MODEL_CHECKS: dict[str, _Check] = {
     "queue_timeout": _optional(_SOME_SECONDS),
     "concurrency": _optional(_whole(1, 1_000_000)),
     "crash_budget": _whole(1, 1_000),
+    "memory_limit": _optional(_whole(64 * MIB, 2**53)),
 }
 _SUBMIT_CHECKS: dict[str, _Check] = {
     "priority": _whole(0, 9),

@@ -18,7 +18,7 @@ from asyncinfer._outcomes import is_task_cancelled, outcome_of, unreadable
 from asyncinfer._result import ResultCodec, check_size, join_yields
 from asyncinfer._signature import Signature
 from asyncinfer._weight import HEAVY_BYTES, is_heavy
-from asyncinfer.abc import CallItem, Outcome
+from asyncinfer.abc import CallItem, ModelState, Outcome, RunnerSpec
 
 # Any, all over this file: the user's code is called with what its own annotations say.
 _LIGHT = frozenset({type(None), bool, int, float})
@@ -28,41 +28,44 @@ _DRAIN_EVERY = 32
 class Recipe(Struct, frozen=True, kw_only=True):
     """All that a runner needs to know of its model."""
 
-    model: str
-    target: str | None
-    executor: str
-    code: Callable[..., Any]
-    """The function, or the class."""
+    spec: RunnerSpec
     signature: Signature
     binding: Binding
     result: ResultCodec
-    retry_on: tuple[type[Exception], ...]
-    result_bytes: int
-    bisects: bool = True
-    """A failed batch is run again in halves."""
 
 
 class ModelRunner:
     """Implements `asyncinfer.abc.Runner` for a function or a class."""
 
     def __init__(self, recipe: Recipe) -> None:
-        self.model: str = recipe.model
-        self.target: str | None = recipe.target
+        spec = recipe.spec
+        self.model: str = spec.model
+        self.spec: RunnerSpec = spec
         self.is_async: bool = recipe.signature.is_async
         self._recipe = recipe
         self._is_stream = recipe.signature.is_stream
         self._is_batch = recipe.signature.is_batch
         self._decode = recipe.binding.decode
         self._encode = recipe.result.encode
-        self._limit = recipe.result_bytes
-        self._retry_on = recipe.retry_on
-        self._instance = Instance(recipe.code) if isinstance(recipe.code, type) else None
-        self._function: Callable[..., Any] | None = None if self._instance else recipe.code
+        self._limit = spec.result_bytes
+        self._retry_on = spec.retry_on
+        self._instance = Instance(spec.code) if isinstance(spec.code, type) else None
+        self._function: Callable[..., Any] | None = None if self._instance else spec.code
+
+    @property
+    def state(self) -> ModelState:
+        return "warm" if self._instance is None else self._instance.state
 
     def setup(self, context: SetupContext) -> None:
-        """Make the class model's instance and run its `setup`, once. Raise SetupFailed."""
+        """Make the class model's instance and run its `setup` and `warmup`, once. Raise SetupFailed."""
         if self._function is None and self._instance is not None:
             self._function = getattr(self._instance.get(context), self._recipe.signature.method)
+
+    def teardown(self) -> None:
+        """Run the class model's `teardown` and let its instance go."""
+        if self._instance is not None:
+            self._function = None
+            self._instance.teardown()
 
     def run(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         """Run a `def` model in the calling thread; each job in a copy of the thread's context."""
@@ -119,7 +122,7 @@ class ModelRunner:
 
     def _ready(self) -> Callable[..., Any]:
         if self._function is None:
-            self.setup(SetupContext(model=self.model, executor=self._recipe.executor))
+            self.setup(SetupContext(model=self.model, executor=self.spec.executor))
         assert self._function is not None
         return self._function
 
@@ -167,5 +170,5 @@ class ModelRunner:
             decode=self._decode,
             encode=lambda value: self._encode(value, self._limit),
             retry_on=self._retry_on,
-            bisects=self._recipe.bisects,
+            bisects=self.spec.bisects,
         )

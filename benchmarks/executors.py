@@ -16,7 +16,7 @@ from queue import SimpleQueue
 
 import msgspec
 
-from asyncinfer.abc import MSGPACK, Call, CallItem, JobContext, Outcome, Progress, SetupContext
+from asyncinfer.abc import MSGPACK, Call, CallItem, JobContext, ModelState, Outcome, Progress, RunnerSpec, SetupContext
 from asyncinfer_thread import LoopExecutor, ThreadExecutor
 from benchmarks.records import Figure, Metrics, Run, Runs
 
@@ -45,13 +45,16 @@ class NoopRunner:
     """A runner that costs nothing, so that what is measured is the executor's own."""
 
     model = "noop"
-    target = None
+    state: ModelState = "warm"
+    spec = RunnerSpec(model="noop", executor="", code=len, target=None)
     is_async = False
 
     def setup(self, context: SetupContext) -> None: ...
 
     def run(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         return OUTCOMES
+
+    def teardown(self) -> None: ...
 
     async def run_async(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         return OUTCOMES

@@ -11,7 +11,7 @@ from asyncinfer._clock import Timer
 from asyncinfer._context import JobContext
 from asyncinfer._job import Backoff, JobError, JobKey, Progress
 from asyncinfer._retry import delay_after
-from asyncinfer.abc import Call, Claim, Finish, Lease, Outcome
+from asyncinfer.abc import Call, CallItem, Claim, Finish, Lease, Outcome
 from asyncinfer.errors import TooLarge
 
 if TYPE_CHECKING:
@@ -75,6 +75,12 @@ class RunningAttempt:
     def is_stopping(self) -> bool:
         """Its code was asked to stop, or its outcome no longer counts."""
         return self.is_concluded or self.stop_reason is not None
+
+    @property
+    def item(self) -> CallItem | None:
+        """Its item of a batch; None when it is the whole call."""
+        items = self.call.items
+        return None if len(items) == 1 else next(item for item in items if item.context is self.context)
 
     @property
     def lease(self) -> Lease:

@@ -89,7 +89,7 @@ class Finisher(UsesStore):
             if self._observers.all:
                 self._observers.ended([attempt], "lease_lost")
             return
-        if reason == "drain" and kind == "canceled":
+        if kind == "not_run" or (reason == "drain" and kind == "canceled"):
             self._given_back.append(attempt)
         elif kind == "worker_lost":
             self._crashed.append(attempt)

@@ -136,14 +136,12 @@ class Worker(UsesStore):
         if attempt.is_concluded or attempt.stop_reason == reason:
             return
         attempt.stop_reason = reason
-        if len(attempt.call.items) == 1:
-            attempt.pool.executor.cancel(attempt.call)
-        else:
-            attempt.context.request_cancel()
+        attempt.context.request_cancel()
+        attempt.pool.executor.cancel(attempt.call, attempt.item)
         if reason == "cancel":
-            self._set_timer(attempt, self._cancel_grace, lambda: self.conclude(attempt, stopped(reason, attempt.claim)))
+            self._set_timer(attempt, self._cancel_grace, lambda: self._end(attempt, reason))
         else:
-            self.conclude(attempt, stopped(reason, attempt.claim))
+            self._end(attempt, reason)
 
     def conclude(self, attempt: RunningAttempt, outcome: Outcome) -> None:
         """End the attempt, once: the first outcome counts, whatever its code does later."""
@@ -156,6 +154,13 @@ class Worker(UsesStore):
         if not self.attempts:
             self._idle.set()
         self._finisher.add(attempt, outcome)
+
+    def _end(self, attempt: RunningAttempt, reason: StopReason) -> None:
+        """Conclude an attempt whose code may go on; where that can be ended, it is, once no neighbour needs it."""
+        call, executor = attempt.call, attempt.pool.executor
+        self.conclude(attempt, stopped(reason, attempt.claim))
+        if executor.capabilities.hard_cancel and not any(one.call is call for one in self.attempts.values()):
+            executor.cancel(call, hard=True)
 
     def _requests(self) -> tuple[list[ClaimRequest], bool]:
         """Return what to claim, and whether a shared bound kept some model from asking for all it could run."""
@@ -210,8 +215,7 @@ class Worker(UsesStore):
         pool, entry = self._entries[group[0].model]
         attempts: list[RunningAttempt] = []
         items: list[CallItem] = []
-        limit = group[0].time_limit
-        call = Call(entry.runner, items, None if limit is None else limit / 1000)
+        call = Call(entry.runner, items, _time_limit(group))
         for claim in group:
             attempt = RunningAttempt(claim, pool, self._journal)
             attempt.call = call
@@ -278,6 +282,12 @@ class Worker(UsesStore):
             await self._wake.wait()
         finally:
             timer.cancel()
+
+
+def _time_limit(group: Sequence[Claim]) -> float | None:
+    """Return the seconds after which no job of a call may run any longer."""
+    limits = [claim.time_limit for claim in group if claim.time_limit is not None]
+    return max(limits) / 1000 if len(limits) == len(group) else None
 
 
 def _groups(claims: Sequence[Claim]) -> Iterable[Sequence[Claim]]:

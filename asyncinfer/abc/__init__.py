@@ -22,7 +22,17 @@ from asyncinfer._job import (
     Subscription,
 )
 from asyncinfer._limits import Limits, QueueLimits
-from asyncinfer.abc._executor import Call, CallItem, Capabilities, Executor, Outcome, OutcomeKind, Runner
+from asyncinfer.abc._executor import (
+    Call,
+    CallItem,
+    Capabilities,
+    Executor,
+    ModelState,
+    Outcome,
+    OutcomeKind,
+    Runner,
+    RunnerSpec,
+)
 from asyncinfer.abc._outbox import (
     Delivery,
     DeliveryAttempt,
@@ -99,6 +109,7 @@ __all__ = [
     "Lease",
     "Limits",
     "ModelRoom",
+    "ModelState",
     "NewDelivery",
     "NewJob",
     "Outbox",
@@ -115,6 +126,7 @@ __all__ = [
     "RescueAnswer",
     "Rescued",
     "Runner",
+    "RunnerSpec",
     "RunningLease",
     "Settlement",
     "SetupContext",

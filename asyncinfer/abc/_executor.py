@@ -4,14 +4,17 @@ from __future__ import annotations
 
 from abc import ABC, abstractmethod
 from collections.abc import Callable, Sequence
-from typing import ClassVar, Literal, Protocol
+from typing import Any, ClassVar, Literal, Protocol
 
 from msgspec import Struct
 
 from asyncinfer._context import JobContext, SetupContext
 from asyncinfer._job import JobError
+from asyncinfer._limits import MIB
 
-OutcomeKind = Literal["returned", "raised", "retry_later", "canceled", "time_limit", "worker_lost"]
+OutcomeKind = Literal["returned", "raised", "retry_later", "canceled", "time_limit", "worker_lost", "not_run"]
+ModelState = Literal["unloaded", "loading", "warm", "draining", "failed"]
+"""Of what a model needs to run: not there · `setup` and `warmup` run · ready · `teardown` runs · its setup failed."""
 
 
 class Capabilities(Struct, frozen=True, kw_only=True):
@@ -30,7 +33,8 @@ class Outcome(Struct, frozen=True, gc=False):
     """How one job's attempt ended, before the core decides what follows.
 
     returned: `result` is encoded · raised: `error` · retry_later: `delay` seconds or None · canceled: it obeyed ·
-    time_limit: the executor ended it · worker_lost: its process died, `error` says how.
+    time_limit: the executor ended it · worker_lost: its process died, `error` says how · not_run: its code was not
+    begun, since its model could not be set up: `error` says why, nothing is charged.
     """
 
     kind: OutcomeKind
@@ -47,6 +51,24 @@ class CallItem(Struct, frozen=True, gc=False):
     context: JobContext
 
 
+class RunnerSpec(Struct, frozen=True, kw_only=True):
+    """From what `asyncinfer.model(code, …).runner(…)` makes an equal runner in another process."""
+
+    model: str
+    executor: str
+    code: Callable[..., Any]  # Any: the user's function or class
+    target: str | None
+    """Import path `module:qualname` of the code; None when it has none, as what `__main__` defines."""
+    retry_on: tuple[type[Exception], ...] = (Exception,)
+    is_batch: bool = False
+    bisects: bool = True
+    """A failed batch is run again in halves."""
+    memory_limit: int | None = None
+    """Bytes that its worker may take; only executors that are `isolated` can keep it."""
+    result_bytes: int = 16 * MIB
+    checkpoint_bytes: int = 16 * MIB
+
+
 class Runner(Protocol):
     """A model made ready to run; one per executor. Decodes inputs, calls the user's code, encodes results.
 
@@ -58,15 +80,24 @@ class Runner(Protocol):
     def model(self) -> str: ...
 
     @property
-    def target(self) -> str | None:
-        """Import path `module:qualname`, for executors that call it elsewhere; None when it has none."""
+    def spec(self) -> RunnerSpec:
+        """For executors that run it elsewhere."""
         ...
 
     @property
     def is_async(self) -> bool: ...
 
+    @property
+    def state(self) -> ModelState:
+        """Of what was loaded in this process; a model without a `setup` is always warm."""
+        ...
+
     def setup(self, context: SetupContext) -> None:
-        """Load what the model needs, once; later calls return at once. Raise SetupFailed."""
+        """Load what the model needs and warm it up, once; later calls return at once. Raise SetupFailed."""
+        ...
+
+    def teardown(self) -> None:
+        """Run the model's `teardown` and forget what was loaded; a later `setup` loads it anew. Nothing is raised."""
         ...
 
     def run(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
@@ -112,6 +143,19 @@ class Executor(ABC):
         """Slots taken by code that nobody awaits any more; for health and metrics."""
         return 0
 
+    @property
+    def copies(self) -> int:
+        """How many times one model may be loaded at once: its memory is counted as often."""
+        return 1
+
+    def check(self, runner: Runner) -> None:
+        """Refuse at registration a model that it can never run. Raise InvalidModel, with the remedy."""
+        return
+
+    def state(self, runner: Runner) -> ModelState:
+        """Tell how far the model is loaded where its calls run; the best of its copies."""
+        return runner.state
+
     @abstractmethod
     async def start(self, on_free: Callable[[], None]) -> None:
         """Be ready to run. `on_free` is called on the loop when a slot has become free. Raise SetupFailed."""
@@ -119,6 +163,10 @@ class Executor(ABC):
     @abstractmethod
     async def prepare(self, runner: Runner, context: SetupContext) -> None:
         """Run the model's setup where its calls will run. Raise SetupFailed."""
+
+    @abstractmethod
+    async def release(self, runner: Runner) -> None:
+        """Run the model's teardown wherever it is loaded, and give its memory back. None of its calls may run."""
 
     @abstractmethod
     async def run(self, call: Call) -> Sequence[Outcome]:
@@ -129,8 +177,11 @@ class Executor(ABC):
         """
 
     @abstractmethod
-    def cancel(self, call: Call, *, hard: bool = False) -> None:
-        """Ask a running call to stop; `hard` ends it where `capabilities.hard_cancel`. Unknown calls are ignored."""
+    def cancel(self, call: Call, item: CallItem | None = None, *, hard: bool = False) -> None:
+        """Ask a running call to stop, or only one item of a batch; unknown calls are ignored.
+
+        `hard` ends the whole call where `capabilities.hard_cancel`: whoever asks has no use for any of its items.
+        """
 
     @abstractmethod
     async def close(self, grace: float) -> None:

@@ -7,10 +7,10 @@ import contextlib
 from collections.abc import Callable, Sequence
 from typing import Any, ClassVar
 
-from asyncinfer.abc import Call, Capabilities, Executor, Outcome, Runner, SetupContext
+from asyncinfer.abc import Call, CallItem, Capabilities, Executor, Outcome, Runner, SetupContext
 from asyncinfer.errors import InvalidOption
 from asyncinfer_thread._outcomes import canceled, raised
-from asyncinfer_thread._setup import set_up
+from asyncinfer_thread._setup import set_up, tear_down
 from asyncinfer_thread._threads import Threads
 
 
@@ -79,10 +79,16 @@ class LoopExecutor(Executor):
             await self._absorb(task, from_outside)
         return outcomes
 
-    def cancel(self, call: Call, *, hard: bool = False) -> None:
-        """Set the token of each item and raise CancelledError where the call awaits."""
+    async def release(self, runner: Runner) -> None:
+        await tear_down(runner, self._started())
+
+    def cancel(self, call: Call, item: CallItem | None = None, *, hard: bool = False) -> None:
+        """Set the token of each item and raise CancelledError where the call awaits; of one item set only the token."""
         task = self._tasks.get(call)
         if task is None:
+            return
+        if item is not None:
+            item.context.request_cancel()
             return
         for item in call.items:
             item.context.request_cancel()

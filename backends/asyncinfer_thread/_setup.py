@@ -1,4 +1,4 @@
-"""A model's setup, in a thread: it may load weights for minutes."""
+"""A model's setup and teardown, in a thread: loading weights may take minutes."""
 
 from __future__ import annotations
 
@@ -25,3 +25,13 @@ async def set_up(runner: Runner, context: SetupContext, threads: Threads) -> Non
         raise work.error
     if work.error is not None:
         raise SetupFailed(f"the setup of model {runner.model!r} raised {work.error!r}") from work.error
+
+
+async def tear_down(runner: Runner, threads: Threads) -> None:
+    """Run the model's teardown in one of `threads`."""
+    work = threads.submit(runner.teardown)
+    try:
+        await work.future
+    except asyncio.CancelledError:
+        threads.abandon(work)
+        raise

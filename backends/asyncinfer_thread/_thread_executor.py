@@ -8,10 +8,10 @@ from contextvars import copy_context
 from functools import partial
 from typing import ClassVar
 
-from asyncinfer.abc import Call, Capabilities, Executor, Outcome, Runner, SetupContext
+from asyncinfer.abc import Call, CallItem, Capabilities, Executor, Outcome, Runner, SetupContext
 from asyncinfer.errors import InvalidOption
 from asyncinfer_thread._outcomes import canceled, raised
-from asyncinfer_thread._setup import set_up
+from asyncinfer_thread._setup import set_up, tear_down
 from asyncinfer_thread._threads import Threads, Work
 
 
@@ -67,10 +67,16 @@ class ThreadExecutor(Executor):
         assert work.value is not None
         return work.value
 
-    def cancel(self, call: Call, *, hard: bool = False) -> None:
+    async def release(self, runner: Runner) -> None:
+        await tear_down(runner, self._started())
+
+    def cancel(self, call: Call, item: CallItem | None = None, *, hard: bool = False) -> None:
         """Set the token of each item, of a call that was abandoned too; one that has not begun ends canceled."""
         work = self._works.get(call)
         if work is None:
+            return
+        if item is not None:
+            item.context.request_cancel()
             return
         for item in call.items:
             item.context.request_cancel()

@@ -8,7 +8,7 @@ from contextvars import copy_context
 from functools import partial
 from typing import ClassVar, TypeVar
 
-from asyncinfer.abc import Call, Capabilities, Executor, Outcome, Runner, SetupContext
+from asyncinfer.abc import Call, CallItem, Capabilities, Executor, Outcome, Runner, SetupContext
 
 T = TypeVar("T")
 
@@ -40,6 +40,9 @@ class FreshThreadExecutor(Executor):
     async def prepare(self, runner: Runner, context: SetupContext) -> None:
         await _in_thread(partial(runner.setup, context), on_return=lambda: None)
 
+    async def release(self, runner: Runner) -> None:
+        await _in_thread(runner.teardown, on_return=lambda: None)
+
     async def run(self, call: Call) -> Sequence[Outcome]:
         await self._turns.acquire()
         self._idle.clear()
@@ -47,10 +50,10 @@ class FreshThreadExecutor(Executor):
         self._running[call] = future
         return await future  # a cancelled await leaves the code to itself; it keeps its slot
 
-    def cancel(self, call: Call, *, hard: bool = False) -> None:
+    def cancel(self, call: Call, item: CallItem | None = None, *, hard: bool = False) -> None:
         if call in self._running:
-            for item in call.items:
-                item.context.request_cancel()
+            for one in call.items if item is None else [item]:
+                one.context.request_cancel()
 
     async def close(self, grace: float) -> None:
         with contextlib.suppress(TimeoutError):

@@ -5,7 +5,7 @@ from collections.abc import AsyncIterator, Awaitable, Callable, Sequence
 import pytest
 import pytest_asyncio
 
-from asyncinfer.abc import MSGPACK, Call, CallItem, JobContext, Outcome, Progress, SetupContext
+from asyncinfer.abc import MSGPACK, Call, CallItem, JobContext, ModelState, Outcome, Progress, RunnerSpec, SetupContext
 from asyncinfer.errors import InvalidOption
 from asyncinfer.testing import ExecutorSuite
 from asyncinfer_thread import LoopExecutor
@@ -36,7 +36,8 @@ class BareRunner:
     """A runner that is nothing but a function: what an executor does when the real one's promises are broken."""
 
     model = "bare"
-    target = None
+    state: ModelState = "warm"
+    spec = RunnerSpec(model="bare", executor="", code=len, target=None)
     is_async = True
 
     def __init__(self, function: Callable[[], Awaitable[object]]) -> None:
@@ -48,6 +49,8 @@ class BareRunner:
 
     def run(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         raise NotImplementedError
+
+    def teardown(self) -> None: ...
 
     async def run_async(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         await self._function()

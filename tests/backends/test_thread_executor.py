@@ -8,7 +8,7 @@ from functools import partial
 import pytest
 import pytest_asyncio
 
-from asyncinfer.abc import MSGPACK, Call, CallItem, JobContext, Outcome, Progress, SetupContext
+from asyncinfer.abc import MSGPACK, Call, CallItem, JobContext, ModelState, Outcome, Progress, RunnerSpec, SetupContext
 from asyncinfer.errors import InvalidOption, SetupFailed
 from asyncinfer.testing import ExecutorSuite
 from asyncinfer_thread import ThreadExecutor
@@ -38,7 +38,8 @@ class BareRunner:
     """A runner that is nothing but a function: what an executor does when the real one's promises are broken."""
 
     model = "bare"
-    target = None
+    state: ModelState = "warm"
+    spec = RunnerSpec(model="bare", executor="", code=len, target=None)
     is_async = False
 
     def __init__(self, function: Callable[[], object]) -> None:
@@ -50,6 +51,8 @@ class BareRunner:
     def run(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         self._function()
         return [DONE] * len(items)
+
+    def teardown(self) -> None: ...
 
     async def run_async(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         raise NotImplementedError

@@ -548,5 +548,5 @@ def test_a_canceled_item_leaves_the_batch_and_the_others_run_again() -> None:
 
 @pytest.mark.parametrize("code", [add, Weights])
 def test_a_runner_tells_where_its_code_can_be_imported(code: Callable[..., Any]) -> None:
-    module, _, qualname = (runner_of(code).target or "").partition(":")
+    module, _, qualname = (runner_of(code).spec.target or "").partition(":")
     assert getattr(sys.modules[module], qualname) is code
