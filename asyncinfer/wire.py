@@ -436,6 +436,7 @@ class Delivery(Struct, frozen=True, kw_only=True):
     """Where it goes: the scheme and host alone, the rest of a URL may be a secret."""
     status: Literal["pending", "delivered", "exhausted", "disabled"]
     attempts: int
+    """All that were made, those before it was sent again too."""
     created_at: datetime
     next_attempt_at: datetime | None
     last: DeliveryAttempt | None

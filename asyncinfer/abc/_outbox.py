@@ -67,12 +67,15 @@ class Delivery(Struct, frozen=True, kw_only=True):
     body: bytes
     status: DeliveryStatus
     attempts: int
+    """All that were made."""
     due_at: int
     created_at: int
     endpoint: str | None = None
     secret: str = ""
     last: DeliveryAttempt | None = None
     lease_token: int = 0
+    attempts_before: int = 0
+    """Of `attempts`, those made before it was last asked for again: a schedule counts the others."""
 
     def __repr__(self) -> str:
         return shown(self, "target", "body", "secret")
@@ -154,11 +157,14 @@ class Outbox(ABC):
 
     @abstractmethod
     async def redeliver(self, owner: str, delivery_ids: Sequence[str], due_at: int) -> Sequence[bool]:
-        """Make ended deliveries pending again, with the same id and body; False for an unknown one."""
+        """Make ended deliveries pending again, with the same id and body; False for an unknown one.
+
+        Each keeps its log and its `attempts`, which become its `attempts_before`. One that is pending stays as it is.
+        """
 
     @abstractmethod
     async def recover(self, owner: str, endpoint: str, since: int, until: int, due_at: int) -> int:
-        """Make the endpoint's exhausted and disabled deliveries of that time pending again; return how many."""
+        """Redeliver the endpoint's exhausted and disabled deliveries made in that time; return how many."""
 
     @abstractmethod
     async def put_endpoint(self, endpoint: Endpoint) -> bool:

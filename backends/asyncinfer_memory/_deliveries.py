@@ -29,6 +29,7 @@ class DeliveryRow(msgspec.Struct, eq=False):
     due_at: int
     status: DeliveryStatus = "pending"
     attempts: int = 0
+    attempts_before: int = 0
     lease_token: int = 0
     offered_at: int | None = None
     """Its instant in the index of pending ones: `due_at`, or the end of a sender's lease."""
@@ -52,6 +53,7 @@ class DeliveryRow(msgspec.Struct, eq=False):
             secret=new.secret,
             last=self.log[-1] if self.log else None,
             lease_token=self.lease_token,
+            attempts_before=self.attempts_before,
         )
 
     def matches(self, matching: DeliveryFilter) -> bool:

@@ -198,6 +198,7 @@ class MemoryOutbox(Outbox):
     def _reopen(self, row: DeliveryRow, due_at: int) -> None:
         if row.status != "pending":
             row.status, row.due_at = "pending", due_at
+            row.attempts_before = row.attempts
             self._deliveries.offer(row, due_at)
             self._charge(row.job)
 

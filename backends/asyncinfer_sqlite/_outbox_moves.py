@@ -141,4 +141,5 @@ def delivery_of(row: Row) -> Delivery:
         secret=row[11],
         last=None if row[12] is None else decode_attempt(row[12]),
         lease_token=row[13],
+        attempts_before=row[14],
     )

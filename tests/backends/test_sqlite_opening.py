@@ -11,10 +11,11 @@ import pytest
 from asyncinfer.abc import Limits
 from asyncinfer.errors import InvalidOption, SchemaTooNew, StoreUnusable
 from asyncinfer.testing.builders import new_job
-from asyncinfer_sqlite import SQLiteStore, _location
+from asyncinfer_sqlite import SQLiteStore, _location, _migrations
 from asyncinfer_sqlite._connections import run
 from asyncinfer_sqlite._liveness import LivenessLock
 from asyncinfer_sqlite._migrations import APPLICATION_ID
+from asyncinfer_sqlite._sql import migrations
 
 
 @pytest.fixture
@@ -69,7 +70,7 @@ WANTED = {
     "auto_vacuum": 2,
     "busy_timeout": 0,
     "application_id": APPLICATION_ID,
-    "user_version": 1,
+    "user_version": 2,
 }
 
 
@@ -124,7 +125,6 @@ def foreign_file(path: Path) -> Path:
 def foreign_database(path: Path) -> Path:
     raw = sqlite3.connect(path)
     raw.execute("CREATE TABLE theirs (n)")
-    raw.commit()
     raw.close()
     return path
 
@@ -154,8 +154,26 @@ async def test_a_newer_schema_is_refused(path: Path) -> None:
     raw.execute("PRAGMA user_version = 7")
     raw.close()
 
-    with pytest.raises(SchemaTooNew, match=r"schema 7.*up to 1"):
+    with pytest.raises(SchemaTooNew, match=r"schema 7.*up to 2"):
         await SQLiteStore(path).open()
+
+
+async def test_deliveries_of_the_first_schema_are_brought_along(path: Path) -> None:
+    raw = sqlite3.connect(path, isolation_level=None)
+    with pytest.MonkeyPatch.context() as patch:
+        patch.setattr(_migrations, "migrations", lambda: migrations()[:1])
+        _migrations.migrate(raw, str(path))
+    raw.execute(
+        "INSERT INTO deliveries (id, owner, job_id, target, event, body, status, attempts, due_at, offered_at,"
+        " created_at, secret) VALUES ('dlv_1', '', 'job_1', '', 'job.failed', '', 'exhausted', 10, 0, 0, 0, '')"
+    )
+    raw.close()
+
+    async with SQLiteStore(path) as store:
+        delivery = await store.outbox.delivery("", "dlv_1")
+
+    assert delivery is not None
+    assert (delivery.attempts, delivery.attempts_before) == (10, 0)
 
 
 @pytest.mark.parametrize("file_system", ["nfs4", "cifs", "9p", "fuse.sshfs"])

@@ -42,7 +42,7 @@ def settlement_of(delivery: Delivery, answered: Answered, random: float, *, now:
     if answered.is_gone:
         return disabled(delivery, attempt)
     asked = answered.retry_after if attempt.status_code in SLOW_DOWN else None
-    delay = delay_after(delivery.attempts + 1, asked, random)
+    delay = delay_after(delivery.attempts - delivery.attempts_before + 1, asked, random)
     if delay is None:
         return Settlement(id=delivery.id, lease_token=delivery.lease_token, status="exhausted", attempt=attempt)
     return Settlement(

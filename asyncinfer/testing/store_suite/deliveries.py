@@ -271,6 +271,27 @@ class RedeliverTests(StoreCase):
         (again,) = await due(store)
         assert (again.id, again.body, again.status) == (sent.id, sent.body, "pending")
 
+    async def test_what_is_sent_again_keeps_its_attempts_and_counts_anew(
+        self, store: JobStore, clock: FakeClock
+    ) -> None:
+        key = await deliver(store, *(delivery(name, endpoint="ep_1") for name in ("dlv_1", "dlv_2")))
+        for _ in range(2):
+            for sent in await due(store):
+                await store.outbox.settle([settled(sent, "pending", at=clock.now(), due_at=clock.now())])
+        for sent in await due(store):
+            await store.outbox.settle([settled(sent, "exhausted", at=clock.now())])
+
+        await store.outbox.redeliver("alice", ["dlv_1"], clock.now())
+        await store.outbox.recover("alice", "ep_1", 0, clock.now(), clock.now())
+
+        for sent in await due(store):
+            assert (sent.attempts, sent.attempts_before) == (3, 3)
+            await store.outbox.settle([settled(sent, "pending", at=clock.now(), due_at=clock.now())])
+        await store.outbox.redeliver("alice", ["dlv_1"], clock.now())
+        for listed in await store.outbox.of_job(key):
+            assert (listed.attempts, listed.attempts_before) == (4, 3)
+            assert len(await store.outbox.log("alice", listed.id)) == 4
+
     async def test_unknown_and_other_owners_deliveries_are_not(self, store: JobStore, clock: FakeClock) -> None:
         await deliver(store, delivery())
         (sent,) = await due(store)

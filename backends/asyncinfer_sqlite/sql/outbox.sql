@@ -35,12 +35,14 @@ UPDATE deliveries SET offered_at = ?, lease_token = ? WHERE id = ? AND status = 
 
 -- name: delivery
 -- One delivery with its body.
-SELECT id, owner, job_id, target, event, body, status, attempts, due_at, created_at, endpoint, secret, last, lease_token
+SELECT id, owner, job_id, target, event, body, status, attempts, due_at, created_at, endpoint, secret, last, lease_token,
+    attempts_before
 FROM deliveries WHERE id = ?
 
 -- name: of_owner
 -- One delivery of an owner, without its body.
-SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token
+SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token,
+    attempts_before
 FROM deliveries WHERE id = ? AND owner = ?
 
 -- name: settle
@@ -69,7 +71,8 @@ SELECT min(offered_at) FROM deliveries INDEXED BY deliveries_due WHERE status = 
 
 -- name: older
 -- Deliveries below an id, newest first.
-SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token
+SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token,
+    attempts_before
 FROM deliveries
 WHERE id < ?1 AND (?2 IS NULL OR owner = ?2) AND (?3 IS NULL OR job_id = ?3) AND (?4 IS NULL OR endpoint = ?4)
     AND (?5 IS NULL OR status = ?5) AND (?6 IS NULL OR created_at >= ?6) AND (?7 IS NULL OR created_at <= ?7)
@@ -77,7 +80,8 @@ ORDER BY id DESC LIMIT ?8
 
 -- name: older_of_owner
 -- An owner's deliveries below an id, newest first.
-SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token
+SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token,
+    attempts_before
 FROM deliveries INDEXED BY deliveries_by_owner
 WHERE owner = ?2 AND id < ?1 AND (?3 IS NULL OR job_id = ?3) AND (?4 IS NULL OR endpoint = ?4)
     AND (?5 IS NULL OR status = ?5) AND (?6 IS NULL OR created_at >= ?6) AND (?7 IS NULL OR created_at <= ?7)
@@ -85,7 +89,8 @@ ORDER BY id DESC LIMIT ?8
 
 -- name: of_job
 -- Deliveries of one job.
-SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token
+SELECT id, owner, job_id, target, event, x'', status, attempts, due_at, created_at, endpoint, secret, last, lease_token,
+    attempts_before
 FROM deliveries INDEXED BY deliveries_by_job WHERE owner = ? AND job_id = ? ORDER BY id
 
 -- name: log
@@ -100,11 +105,13 @@ SELECT status FROM deliveries WHERE id = ? AND owner = ?
 
 -- name: reopen
 -- Makes an ended delivery pending again.
-UPDATE deliveries SET status = 'pending', due_at = ?1, offered_at = ?1 WHERE id = ?2 AND status <> 'pending'
+UPDATE deliveries SET status = 'pending', due_at = ?1, offered_at = ?1, attempts_before = attempts
+WHERE id = ?2 AND status <> 'pending'
 
 -- name: recover
 -- Makes an endpoint's deliveries of a time pending again that came to nothing.
-UPDATE deliveries INDEXED BY deliveries_by_endpoint SET status = 'pending', due_at = ?1, offered_at = ?1
+UPDATE deliveries INDEXED BY deliveries_by_endpoint
+SET status = 'pending', due_at = ?1, offered_at = ?1, attempts_before = attempts
 WHERE owner = ?2 AND endpoint IS NOT NULL AND endpoint = ?3 AND created_at BETWEEN ?4 AND ?5
     AND status IN ('exhausted', 'disabled')
 

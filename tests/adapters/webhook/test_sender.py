@@ -91,6 +91,29 @@ async def test_attempts_follow_the_schedule_and_end(monkeypatch: pytest.MonkeyPa
         assert (delivery.status, delivery.attempts) == ("exhausted", len(SCHEDULE))
 
 
+async def test_an_exhausted_delivery_that_is_asked_for_again_follows_the_schedule_anew(
+    monkeypatch: pytest.MonkeyPatch,
+) -> None:
+    async with slow_days(monkeypatch) as days:
+        outbox = days.manager.outbox
+        days.receivers.answer = lambda sent: status(500)
+        await days.manager.end_one(URL)
+        await days.clock.advance(5 * DAY)
+        (delivery,) = await outbox.deliveries(None, DeliveryFilter())
+        await outbox.redeliver(delivery.owner, [delivery.id], days.clock.now())
+        days.sender.wake()
+        await days.clock.advance(5 * DAY)
+
+        times = [sent.at / 1000 for sent in days.receivers.sent[len(SCHEDULE) :]]
+        gaps = [after - before for before, after in itertools.pairwise(times)]
+        assert len(gaps) == len(SCHEDULE) - 1
+        for gap, planned in zip(gaps, SCHEDULE[1:], strict=True):
+            assert 0.8 * planned <= gap <= 1.2 * planned + 0.1
+        (delivery,) = await outbox.deliveries(None, DeliveryFilter())
+        assert (delivery.status, delivery.attempts) == ("exhausted", 2 * len(SCHEDULE))
+        assert len(await outbox.log(delivery.owner, delivery.id)) == 2 * len(SCHEDULE)
+
+
 async def test_a_delivery_that_is_asked_for_again_is_the_same_one(kind: Kind, tmp_path: Path) -> None:
     clock = FakeClock()
     async with bench(open_store(kind, tmp_path, clock), clock=clock) as b:
