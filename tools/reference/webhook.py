@@ -59,6 +59,7 @@ NUMBERS = (
     Fixed("webhook._settler", "RETRY_SECONDS", "before what the store did not take is written again"),
     Fixed("webhook._settler", "FLUSH_SECONDS", "a closing sender's last writes"),
     Fixed("webhook._pools", "KEPT_SECONDS", "an idle connection is kept"),
+    Fixed("webhook._idle_connections", "LOOK_SECONDS", "between two looks of a sender for those to close"),
     Fixed("webhook._pools", "KEPT_HOSTS", "hosts whose idle connections are kept"),
     Fixed("webhook._pools", "KEPT_PER_HOST", "idle connections of one host"),
 )

@@ -23,6 +23,7 @@ from asyncinfer.adapters.webhook._dispatcher import Dispatcher
 from asyncinfer.adapters.webhook._endpoints import Endpoints
 from asyncinfer.adapters.webhook._expander import Expander
 from asyncinfer.adapters.webhook._guard import Guard
+from asyncinfer.adapters.webhook._idle_connections import close_idle_connections
 from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.adapters.webhook._settler import Settler
 from asyncinfer.adapters.webhook._signing import Signer
@@ -137,6 +138,7 @@ class WebhookSender:
                 group.create_task(self._keep(clock, partial(self._expand, expander), self._ended))
                 group.create_task(self._keep(clock, dispatcher.step, self._due))
                 group.create_task(settler.run())
+                group.create_task(close_idle_connections(self.transport))
         except* _ManagerClosed:
             logger.warning("the manager has closed, and the webhook sender stops")
         finally:

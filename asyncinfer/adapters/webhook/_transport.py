@@ -105,7 +105,10 @@ class Transport:
         return await self._send("OPTIONS", target, headers, b"")
 
     async def close_idle(self) -> None:
-        """Close connections that were kept long enough. Every request does so too; this is for when none comes."""
+        """Close connections that were kept long enough.
+
+        Every request does so too; this is for when none comes. A running `WebhookSender` calls it now and then.
+        """
         await self._pools.close_idle()
 
     async def _send(

@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import logging
+import time
 from collections.abc import AsyncGenerator
 from contextlib import asynccontextmanager
 from pathlib import Path
@@ -12,10 +14,10 @@ from standardwebhooks import Webhook
 
 from asyncinfer import JobManager, Subscription
 from asyncinfer.abc import Delivery, DeliveryFilter
-from asyncinfer.adapters.webhook import Guard, Secret, WebhookSender
+from asyncinfer.adapters.webhook import Guard, Secret, WebhookSender, _idle_connections, _pools
 from tests.adapters.webhook.sending import Kind, echo, open_store
 from tests.faults.harness.waiting import until
-from tests.faults.harness.webhook_receiver import Behaviour, Receiver, answer_ok, answering, receiving
+from tests.faults.harness.webhook_receiver import OK, Behaviour, Receiver, Request, answer_ok, answering, receiving
 
 SECRET = Secret.new().reveal()
 
@@ -58,6 +60,34 @@ async def test_the_independent_library_verifies_what_arrives(kind: Kind, tmp_pat
         assert (told["type"], told["data"]["output"]) == ("job.succeeded", "hello")
         assert (delivery.status, request.path) == ("delivered", "/cb?x=1")
         assert request.headers["content-type"] == "application/json"
+
+
+async def test_an_idle_connection_is_closed_though_nothing_more_is_sent(
+    tmp_path: Path, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setattr(_idle_connections, "LOOK_SECONDS", 0.01)
+    closed = asyncio.Event()
+
+    async def behave(request: Request) -> None:
+        await request.send(OK)
+        if await request.reader.read() == b"":
+            closed.set()
+
+    async with sending(behave, "memory", tmp_path) as (receiver, manager, _):
+        await (await manager.submit(echo.options(webhook=f"http://127.0.0.1:{receiver.port}/cb"), "hello"))
+        await first(manager)
+        await asyncio.sleep(0.1)
+        assert not closed.is_set()
+
+        monkeypatch.setattr(_pools, "time", _Later())
+        await asyncio.wait_for(closed.wait(), 5)
+
+
+class _Later:
+    """Stands for the module `time`, when connections have been kept for as long as they may."""
+
+    def monotonic(self) -> float:
+        return time.monotonic() + _pools.KEPT_SECONDS
 
 
 async def test_a_redirect_is_a_failure_of_its_own_kind(tmp_path: Path) -> None:
