@@ -9,7 +9,7 @@ import msgspec
 from msgspec import Struct
 
 from asyncinfer._events import StoredEvent
-from asyncinfer._job import Backoff, Job, JobError, JobKey, Progress, Status
+from asyncinfer._job import Backoff, Job, JobError, JobKey, Progress, Status, Subscription
 from asyncinfer.lifecycle import FinishOutcome
 
 InsertedKind = Literal["inserted", "existing", "conflict", "full", "gone", "bad"]
@@ -103,6 +103,10 @@ class Claim(Struct, frozen=True, gc=False):
     """Opaque: handed back in every write of this attempt, so that a store may skip a look-up."""
     not_before: int | None = None
     """Of its latest wait in the queue, as in Job."""
+    revision: int = 0
+    """Of the job now: the id of this attempt's `running` event."""
+    live_subscriptions: tuple[Subscription, ...] = ()
+    """Those of its subscriptions that are `is_live`."""
 
     @property
     def job_key(self) -> JobKey:

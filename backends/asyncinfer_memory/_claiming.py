@@ -175,6 +175,8 @@ def _start(tables: Tables, row: Row, request: ClaimRequest, now: int, group: int
         new.metadata,
         None,
         row.not_before,
+        row.revision,
+        tuple(each for each in row.subscriptions if each.is_live) if row.subscriptions else (),
     )
 
 

@@ -8,7 +8,7 @@ from asyncinfer import lifecycle
 from asyncinfer.abc import Claim, ClaimRequest, Claims, JobKey, ModelRoom
 from asyncinfer_sqlite._heads import SQL, Heads, has_apart, lines_of, mates, promote
 from asyncinfer_sqlite._known import Head, Line
-from asyncinfer_sqlite._moves import ClaimRef
+from asyncinfer_sqlite._moves import ClaimRef, subscriptions_of
 from asyncinfer_sqlite._transaction import Transaction, as_list
 
 _READ_AHEAD = 256
@@ -168,6 +168,8 @@ def _claim_of(tx: Transaction, head: Head, request: ClaimRequest, model: str, gr
         fixed.metadata,
         ClaimRef(n, head.owner, head.line, head.is_subscribed, fixed.retention_result, fixed.retention_record),
         head.not_before,
+        head.revision + 1,
+        tuple(each for each in subscriptions_of(tx, n) if each.is_live) if head.is_subscribed else (),
     )
 
 

@@ -131,6 +131,7 @@ def _checked(tx: Transaction, row: Row) -> Head | None:
             row[14],
             bool(row[15]),
             row[18] if type(row[18]) is int else None,
+            row[16],
         )
     except ValueError as error:
         _condemn(tx, row, str(error))

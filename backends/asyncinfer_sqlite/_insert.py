@@ -114,6 +114,7 @@ class _Inserting:
             return
         tx.write(_SQL["subscribe"], [(row.n, len(present) + at, _encode(each)) for at, each in enumerate(added)])
         tx.execute(_SQL["mark_subscribed"], (row.n,))
+        tx.known.fresh.pop(row.n, None)
         if row.status not in ("queued", "running"):
             owe(tx, row, added)
 

@@ -41,6 +41,7 @@ class Head(Struct, frozen=True, gc=False):
     input: bytes | None
     is_solo: bool = False
     not_before: int | None = None
+    revision: int = 1
 
     @property
     def place(self) -> tuple[float, int]:

@@ -10,7 +10,10 @@ from asyncinfer.abc import JobFilter, JobKey, Limits, NewJob, Subscription
 from asyncinfer.testing.histories.comparable import in_any_order
 from asyncinfer.testing.histories.player import Player, chance, recent, some, some_bytes
 
-_SUBSCRIBERS = tuple(Subscription(target=f"https://{name}.example.com/") for name in ("one", "two"))
+_SUBSCRIBERS = (
+    Subscription("https://one.example.com/"),
+    Subscription("https://two.example.com/", ("job.started", "job.failed")),
+)
 
 
 async def insert(player: Player, random: Random) -> object:

@@ -5,11 +5,13 @@ from __future__ import annotations
 import asyncio
 
 import pytest
+from msgspec.structs import replace
 
-from asyncinfer.abc import Backoff, JobStore, StatusEvent
+from asyncinfer.abc import Backoff, JobStore, StatusEvent, StoredEvent, Subscription
 from asyncinfer.testing.builders import lease_of, move_id, new_job, new_jobs, request, retry, room, subscription
 from asyncinfer.testing.fake_clock import FakeClock
 from asyncinfer.testing.steps import (
+    LIMITS,
     accept,
     claim,
     claim_one,
@@ -78,6 +80,35 @@ class ClaimTests(StoreCase):
         third = await claim_one(store)
 
         assert (first.ready_at, second.ready_at, third.ready_at) == (began + 1_000, began + 2_500, None)
+
+    async def test_a_claim_names_the_revision_of_its_running_event(self, store: JobStore) -> None:
+        first = await start(store)
+        await finish_one(store, retry(first))
+        second = await claim_one(store)
+
+        running = [event for event in await events_of(store, second.job_key) if _is_running(event)]
+        assert [event.id for event in running] == [first.revision, second.revision]
+
+    async def test_a_claim_carries_who_must_hear_of_it_before_it_ends(self, store: JobStore) -> None:
+        live = Subscription("https://live.example.com/", ("job.started", "job.failed"), "whsec_x")
+        await accept(store, new_job(), new_job(subscriptions=(subscription(), live)))
+
+        plain, subscribed = (await claim(store)).claims
+
+        assert (plain.live_subscriptions, subscribed.live_subscriptions) == ((), (live,))
+
+    @pytest.mark.parametrize("is_waiting", [True, False])
+    async def test_a_subscription_that_is_added_later_comes_with_the_next_claim(
+        self, store: JobStore, is_waiting: bool
+    ) -> None:
+        live = Subscription("https://live.example.com/", ("job.progress",))
+        job = new_job()
+        await accept(store, job)
+        if not is_waiting:
+            await finish_one(store, retry(await claim_one(store)))
+        await store.insert([replace(job, subscriptions=(live,))], LIMITS)
+
+        assert (await claim_one(store)).live_subscriptions == (live,)
 
     @pytest.mark.parametrize("size", [0, 1, 2_047, 2_048, 2_049, 1 << 20])
     async def test_a_claim_hands_out_the_input_byte_for_byte(self, store: JobStore, size: int) -> None:
@@ -275,3 +306,7 @@ class ExpiredHeadTests(StoreCase):
         answer = await claim(store, request(room(batch_size=3), slots=1))
 
         assert [claimed.id for claimed in answer.claims] == [head.id, live.id]
+
+
+def _is_running(event: StoredEvent) -> bool:
+    return isinstance(event, StatusEvent) and event.status == "running"
