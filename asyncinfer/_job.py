@@ -76,12 +76,16 @@ class Progress(Struct, frozen=True, omit_defaults=True):
     """Of how many."""
 
 
+LIVE_EVENTS = ("job.started", "job.progress", "job.output")
+"""What happens before a job ends: told while it runs, once, and never stored for later."""
+
+
 class Subscription(Struct, frozen=True, omit_defaults=True):
     """Who must hear of a job: a URL whose scheme names the sender, or a registered endpoint's id."""
 
     target: str
     """A URL, or the id of a registered endpoint."""
-    events: tuple[str, ...] = ENDINGS
+    events: tuple[str, ...] = ("job.succeeded", "job.failed", "job.canceled")
     """Of what: the endings; `job.started`, `job.progress` and `job.output` too where they are named."""
     secret: str = ""
     """What the sender signs with, `whsec_…`, in place of its own; a registered endpoint has its own in any case."""
@@ -89,17 +93,17 @@ class Subscription(Struct, frozen=True, omit_defaults=True):
     def __repr__(self) -> str:
         return shown(self, "target", "secret")
 
+    @property
+    def is_live(self) -> bool:
+        """It names something that happens before the ending."""
+        return any(event in LIVE_EVENTS for event in self.events)
+
 
 class Backoff(Struct, frozen=True, omit_defaults=True):
     """How long the next attempt waits, in milliseconds; kept with the job so that any worker can apply it."""
 
     initial_delay: int = 1_000
     max_delay: int = 60_000
-ENDINGS = ("job.succeeded", "job.failed", "job.canceled")
-LIVE_EVENTS = ("job.started", "job.progress", "job.output")
-"""What happens before a job ends: told while it runs, once, and never stored for later."""
-
-
     multiplier: float = 2.0
     jitter: float = 0.2
 
@@ -113,11 +117,6 @@ class NewJob(Struct, frozen=True, kw_only=True, gc=False):
     queue: str
     input: bytes
     """The input itself, or empty when `input_ref` says where it lies."""
-    @property
-    def is_live(self) -> bool:
-        """It names something that happens before the ending."""
-        return any(event in LIVE_EVENTS for event in self.events)
-
     input_ref: str | None = None
     content_type: str = MSGPACK
     fingerprint: bytes = b""
