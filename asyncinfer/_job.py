@@ -12,6 +12,7 @@ from typing import Literal, NamedTuple
 
 import msgspec
 from msgspec import Struct
+from msgspec.structs import replace
 
 Status = Literal["queued", "running", "succeeded", "failed", "canceled"]
 ErrorCode = Literal[
@@ -29,6 +30,9 @@ ErrorCode = Literal[
     "undecodable",
     "store_error",
 ]
+
+MAX_MESSAGE = 2 * 1024
+MAX_TRACEBACK = 8 * 1024
 
 MSGPACK = "application/msgpack"
 JSON = "application/json"
@@ -61,6 +65,21 @@ class JobError(Struct, frozen=True, omit_defaults=True):
 
     def __repr__(self) -> str:
         return shown(self, "message", "traceback", "details")
+
+
+def storable(text: str, longest: int) -> str:
+    """Cut the text, and write a lone surrogate as an escape: no store could encode it."""
+    return text[:longest].encode(errors="backslashreplace").decode()
+
+
+def bounded(error: JobError) -> JobError:
+    """Return an error of an executor's making with texts that any store takes; of the traceback the end is kept."""
+    return replace(
+        error,
+        message=storable(error.message, MAX_MESSAGE),
+        type=storable(error.type, 256),
+        traceback=storable(error.traceback[-MAX_TRACEBACK:], MAX_TRACEBACK),
+    )
 
 
 class Progress(Struct, frozen=True, omit_defaults=True):

@@ -11,13 +11,11 @@ import msgspec
 
 from asyncinfer._codec import misfit
 from asyncinfer._context import JobContext
-from asyncinfer._job import ErrorCode, JobError
+from asyncinfer._job import MAX_MESSAGE, MAX_TRACEBACK, ErrorCode, JobError, storable
 from asyncinfer._result import ResultRefused
 from asyncinfer.abc import Outcome
 from asyncinfer.errors import CancelRequested, InvalidInput, RetryLater
 
-MAX_TRACEBACK = 8 * 1024
-MAX_MESSAGE = 2 * 1024
 _MAX_FRAMES = 32
 
 
@@ -26,7 +24,7 @@ def outcome_of(exc: BaseException, context: JobContext, retry_on: tuple[type[Exc
     if isinstance(exc, CancelRequested) or (isinstance(exc, asyncio.CancelledError) and context.is_canceled):
         return Outcome("canceled")
     if isinstance(exc, ResultRefused):
-        return Outcome("raised", error=JobError(code=exc.code, message=_storable(str(exc), MAX_MESSAGE)))
+        return Outcome("raised", error=JobError(code=exc.code, message=storable(str(exc), MAX_MESSAGE)))
     error = error_of(exc, attempt=context.attempt, retryable=isinstance(exc, retry_on))
     if isinstance(exc, RetryLater):
         delay = exc.delay
@@ -39,9 +37,7 @@ def unreadable(exc: BaseException, context: JobContext) -> Outcome:
     is_invalid = isinstance(exc, (InvalidInput, msgspec.ValidationError))
     message = str(exc) if isinstance(exc, InvalidInput) else misfit(exc, "input")[1]
     code: ErrorCode = "invalid_input" if is_invalid else "undecodable"
-    return Outcome(
-        "raised", error=JobError(code=code, message=_storable(message, MAX_MESSAGE), attempt=context.attempt)
-    )
+    return Outcome("raised", error=JobError(code=code, message=storable(message, MAX_MESSAGE), attempt=context.attempt))
 
 
 def failed(message: str, context: JobContext) -> Outcome:
@@ -54,8 +50,8 @@ def error_of(exc: BaseException, *, attempt: int, retryable: bool) -> JobError:
     code: ErrorCode = "out_of_memory" if isinstance(exc, MemoryError) else "model_error"
     return JobError(
         code=code,
-        message=_storable(_text_of(exc), MAX_MESSAGE),
-        type=_storable(_type_of(exc), 256),
+        message=storable(_text_of(exc), MAX_MESSAGE),
+        type=storable(_type_of(exc), 256),
         traceback=_traceback_of(exc),
         retryable=retryable,
         attempt=attempt,
@@ -95,9 +91,4 @@ def _traceback_of(exc: BaseException) -> str:
         lines = traceback.format_exception(type(exc), exc, trace, limit=-_MAX_FRAMES)
     except Exception:  # noqa: BLE001  formatting calls __repr__, __notes__ and the like of the user's exception
         return ""
-    return _storable("".join(lines)[-MAX_TRACEBACK:], MAX_TRACEBACK)
-
-
-def _storable(text: str, longest: int) -> str:
-    """Cut the text, and write a lone surrogate as an escape: no store could encode it."""
-    return text[:longest].encode(errors="backslashreplace").decode()
+    return storable("".join(lines)[-MAX_TRACEBACK:], MAX_TRACEBACK)

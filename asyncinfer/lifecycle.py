@@ -8,6 +8,8 @@ from __future__ import annotations
 
 from typing import Literal, NamedTuple
 
+from msgspec.structs import replace
+
 from asyncinfer._job import Job, JobError, NewJob, Status
 
 MoveName = Literal[
@@ -126,22 +128,32 @@ def next_tag(virtual_time: float, flow_end: float, priority: int) -> tuple[float
     return tag, tag + _STEPS[priority]
 
 
-def worker_lost_error(worker: str, attempt: int) -> JobError:
-    """Say why a rescued job is queued again."""
-    return JobError(
-        code="worker_lost",
-        message=f"attempt {attempt} was lost with its worker {worker}",
-        retryable=True,
-        attempt=attempt,
-    )
+def worker_lost_error(worker: str, attempt: int, cause: JobError | None = None) -> JobError:
+    """Say why a rescued job is queued again; `cause` is how its process died, where that is known.
+
+    The attempt keeps the code of the cause, such as `out_of_memory`, and its traceback: the tail of standard error.
+    """
+    message = f"attempt {attempt} was lost with its worker {worker}"
+    if cause is None:
+        return JobError(code="worker_lost", message=message, retryable=True, attempt=attempt)
+    return replace(cause, message=f"{message}: {cause.message}", retryable=True, attempt=attempt)
 
 
-def crash_budget_error(crashes: int, attempt: int) -> JobError:
-    """Say why a rescued job is not run again; `crashes` counts the last loss."""
+def crash_budget_error(crashes: int, attempt: int, cause: JobError | None = None) -> JobError:
+    """Say why a rescued job is not run again; `crashes` counts the last loss, `cause` is its reason, where known.
+
+    The message ends in the reason, the traceback is the cause's, and `details["cause"]` its code.
+    """
+    message = f"attempt {attempt} was lost with its worker, crash {crashes} of this job: its crash budget is spent"
+    if cause is None:
+        return JobError(code="crash_budget", message=message, attempt=attempt)
     return JobError(
         code="crash_budget",
-        message=f"attempt {attempt} was lost with its worker, crash {crashes} of this job: its crash budget is spent",
+        message=f"{message}: {cause.message}",
+        type=cause.type,
+        traceback=cause.traceback,
         attempt=attempt,
+        details={**cause.details, "cause": cause.code},
     )
 
 

@@ -11,7 +11,7 @@ from collections.abc import Callable, Sequence
 from msgspec import Struct
 
 from asyncinfer._clock import Clock
-from asyncinfer._job import JobKey, Status
+from asyncinfer._job import JobError, JobKey, Status, bounded
 from asyncinfer._limits import MIB
 from asyncinfer._services.attempt import MoveIds, RunningAttempt, finish_of, succeeded
 from asyncinfer._services.journal import Journal
@@ -34,6 +34,17 @@ logger = logging.getLogger("asyncinfer.finisher")
 class Ended(Struct, frozen=True, gc=False):
     attempt: RunningAttempt
     finish: Finish
+
+
+class Crashed(Struct, frozen=True, gc=False):
+    attempt: RunningAttempt
+    error: JobError | None
+    """How its process died, where the executor knows."""
+
+    def lease(self, worker: str) -> RunningLease:
+        claim = self.attempt.claim
+        cause = None if self.error is None else bounded(self.error)
+        return RunningLease(claim.owner, claim.id, claim.attempt, self.attempt.renewals, worker, error=cause)
 
 
 class Finisher(UsesStore):
@@ -62,7 +73,7 @@ class Finisher(UsesStore):
         self._move_ids = MoveIds()
         self._random = random.Random()
         self._pending: list[Ended] = []
-        self._crashed: list[RunningAttempt] = []
+        self._crashed: list[Crashed] = []
         self._given_back: list[RunningAttempt] = []
         self._held_bytes = 0
         self._failures = 0
@@ -92,7 +103,7 @@ class Finisher(UsesStore):
         if kind == "not_run" or (reason == "drain" and kind == "canceled"):
             self._given_back.append(attempt)
         elif kind == "worker_lost":
-            self._crashed.append(attempt)
+            self._crashed.append(Crashed(attempt, outcome.error))
         else:
             self._hold(attempt, outcome)
         self._drained.clear()
@@ -101,7 +112,8 @@ class Finisher(UsesStore):
     def give_up(self, running: Sequence[RunningAttempt]) -> None:
         """Tell who watches of all that will never be answered: what is not written yet, and what still runs."""
         if self._observers.all:
-            self._observers.ended([*self.unwritten, *self._crashed, *self._given_back, *running], "unwritten")
+            crashed = [one.attempt for one in self._crashed]
+            self._observers.ended([*self.unwritten, *crashed, *self._given_back, *running], "unwritten")
 
     async def run(self) -> None:
         """Write endings until the manager closes."""
@@ -195,15 +207,12 @@ class Finisher(UsesStore):
 
     async def _write_crashes(self) -> None:
         crashed = self._crashed[:BATCH]
-        worker = self._worker_id
-        await self._store.rescue(
-            [RunningLease(one.claim.owner, one.claim.id, one.claim.attempt, one.renewals, worker) for one in crashed]
-        )
+        await self._store.rescue([one.lease(self._worker_id) for one in crashed])
         del self._crashed[: len(crashed)]
-        for attempt in crashed:
-            self._on_requeued(attempt.key)
+        for one in crashed:
+            self._on_requeued(one.attempt.key)
         if self._observers.all:
-            self._observers.ended(crashed, "worker_lost")
+            self._observers.ended([one.attempt for one in crashed], "worker_lost")
 
     async def _write_given_back(self) -> None:
         given_back = self._given_back[:BATCH]

@@ -183,6 +183,8 @@ class RunningLease(Struct, frozen=True, gc=False):
     cancel_requested: bool = False
     time_limit_at: int | None = None
     deadline: int | None = None
+    error: JobError | None = None
+    """With `rescue`: how the attempt's own process died, where that is known. No store reports it."""
 
 
 class JobFilter(Struct, frozen=True, kw_only=True, omit_defaults=True):

@@ -143,7 +143,8 @@ class JobStore(ABC):
         """Take back attempts that the caller has proven lost; each is charged one crash.
 
         `held` when (running, attempt, renewals) has changed since it was observed: nothing is written. Otherwise the
-        job is queued again with its old tag, failed(crash_budget) at its budget, or canceled if that was wished.
+        job is queued again with its old tag, failed(crash_budget) at its budget, or canceled if that was wished. The
+        attempt keeps `lifecycle.worker_lost_error`, the failed job `crash_budget_error`; both say what `error` knows.
         """
 
     @abstractmethod

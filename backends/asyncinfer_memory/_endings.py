@@ -48,11 +48,11 @@ def rescue_one(tables: Tables, item: RunningLease, now: int) -> RescueAnswer:
         crashes=row.crashes, crash_budget=budget, cancel_requested=row.cancel_requested_at is not None
     )
     if status == "queued":
-        error = lifecycle.worker_lost_error(row.worker or "", row.attempt)
+        error = lifecycle.worker_lost_error(row.worker or "", row.attempt, item.error)
         tables.queue_again(row, now, ending="rescued", error=error, not_before=None, keeps_tag=True)
         return "queued"
     if status == "failed":
-        error = lifecycle.crash_budget_error(row.crashes, row.attempt)
+        error = lifecycle.crash_budget_error(row.crashes, row.attempt, item.error)
         tables.end(row, "failed", now, error=error, ending="rescued")
         return "failed"
     tables.end(row, "canceled", now, ending="rescued")

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Sequence
 
 from asyncinfer import lifecycle
-from asyncinfer.abc import Finish, Lease, RescueAnswer, RunningLease, WriteAnswer
+from asyncinfer.abc import Finish, JobError, Lease, RescueAnswer, RunningLease, WriteAnswer
 from asyncinfer_sqlite._moves import (
     SQL,
     ClaimRef,
@@ -155,13 +155,13 @@ def rescue(tx: Transaction, items: Sequence[RunningLease]) -> list[RescueAnswer]
             answers.append("held")
             continue
         taken.add(row.n)
-        answers.append(_decide_rescue(row, endings, returns))
+        answers.append(_decide_rescue(row, item.error, endings, returns))
     end(tx, endings)
     queue_again(tx, returns)
     return answers
 
 
-def _decide_rescue(row: MoveRow, endings: list[Ending], returns: list[Return]) -> RescueAnswer:
+def _decide_rescue(row: MoveRow, cause: JobError | None, endings: list[Ending], returns: list[Return]) -> RescueAnswer:
     if type(row.attempt) is not int:
         # A damaged fence: no worker can hold it, and no next attempt can be counted.
         error = lifecycle.undecodable_error(f"its attempt is {row.attempt!r}", 0)
@@ -172,11 +172,11 @@ def _decide_rescue(row: MoveRow, endings: list[Ending], returns: list[Return]) -
         crashes=crashes, crash_budget=row.fixed.crash_budget, cancel_requested=row.cancel_requested_at is not None
     )
     if status == "queued":
-        error = lifecycle.worker_lost_error(row.worker or "", row.attempt)
+        error = lifecycle.worker_lost_error(row.worker or "", row.attempt, cause)
         returns.append(Return(row, "rescued", error=error, crashes=1))
         return "queued"
     if status == "failed":
-        error = lifecycle.crash_budget_error(crashes, row.attempt)
+        error = lifecycle.crash_budget_error(crashes, row.attempt, cause)
         endings.append(Ending(row, "failed", error=error, how="rescued", crashes=1))
         return "failed"
     endings.append(Ending(row, "canceled", how="rescued", crashes=1))

@@ -2,10 +2,12 @@
 
 import pytest
 
+from asyncinfer.abc import JobError
 from asyncinfer.lifecycle import (
     MOVES,
     STATUSES,
     TERMINAL,
+    crash_budget_error,
     is_last_chance,
     is_legal,
     next_tag,
@@ -13,6 +15,7 @@ from asyncinfer.lifecycle import (
     status_after_give_back,
     status_after_rescue,
     tag_step,
+    worker_lost_error,
 )
 
 
@@ -93,3 +96,31 @@ def test_steps_grow_from_the_most_urgent_to_the_least() -> None:
     steps = [tag_step(priority) for priority in range(10)]
     assert steps == sorted(steps)
     assert steps[5] == 1.0
+
+
+SEGFAULT = JobError(
+    code="worker_lost",
+    message="its process was killed by SIGSEGV",
+    traceback="Fatal Python error",
+    details={"pid": "7"},
+)
+
+
+def test_a_lost_attempt_keeps_the_code_and_the_words_of_its_cause() -> None:
+    error = worker_lost_error("w1", 2, SEGFAULT)
+
+    assert (error.code, error.traceback, error.attempt, error.retryable) == (
+        "worker_lost",
+        "Fatal Python error",
+        2,
+        True,
+    )
+    assert error.message == "attempt 2 was lost with its worker w1: its process was killed by SIGSEGV"
+
+
+def test_a_spent_crash_budget_ends_in_the_last_cause() -> None:
+    error = crash_budget_error(3, 4, SEGFAULT)
+
+    assert (error.code, error.traceback, error.attempt) == ("crash_budget", "Fatal Python error", 4)
+    assert error.message.endswith("its crash budget is spent: its process was killed by SIGSEGV")
+    assert error.details == {"pid": "7", "cause": "worker_lost"}

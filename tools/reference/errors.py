@@ -45,10 +45,11 @@ CODES = {
     "time_limit": "An attempt took longer than its `time_limit`.",
     "queue_timeout": "It waited longer than its `queue_timeout` for its first start.",
     "deadline": "Its `deadline` passed, while it waited or while it ran.",
-    "out_of_memory": "The model raised MemoryError.",
+    "out_of_memory": "The model raised MemoryError; of a repeated attempt also: its process was killed for memory.",
     "worker_lost": "Why an attempt was repeated: its worker died or stalled. Never the end of a job.",
     "device_lost": "Reserved for device executors, a later version.",
-    "crash_budget": "Its attempts have killed their worker, or died with it, `crash_budget` times.",
+    "crash_budget": "Its attempts have killed their worker, or died with it, `crash_budget` times. The message ends in "
+    "how the last one died, where that is known; `details.cause` is its code, `traceback` the end of its stderr.",
     "result_too_large": "The result exceeds `Limits.result_bytes`.",
     "result_unserializable": "The result cannot be encoded, or is not what the annotation says.",
     "undecodable": "Its stored row or input cannot be read back.",

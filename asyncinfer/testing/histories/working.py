@@ -100,6 +100,9 @@ async def rescue(player: Player, random: Random) -> object:
     if not player.observed or chance(random, 0.3):
         await observe(player, random)
     seen = some(random, player.observed, 2)
+    if chance(random, 0.3):
+        killed = JobError(code="worker_lost", message="killed by SIGSEGV", traceback="Fatal Python error")
+        seen = [replace(lease, error=killed) for lease in seen]
     return await player.store.rescue(seen) if seen else None
 
 

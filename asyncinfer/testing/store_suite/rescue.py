@@ -4,7 +4,9 @@ from __future__ import annotations
 
 import asyncio
 
-from asyncinfer.abc import JobStore, RunningLease, StatusEvent
+from msgspec.structs import replace
+
+from asyncinfer.abc import JobError, JobKey, JobStore, RunningLease, StatusEvent
 from asyncinfer.lifecycle import crash_budget_error, worker_lost_error
 from asyncinfer.testing.builders import LEASE, PLENTY, lease_of, move_id, new_job, new_jobs, request, success
 from asyncinfer.testing.fake_clock import FakeClock
@@ -22,6 +24,13 @@ from asyncinfer.testing.steps import (
     start,
 )
 from asyncinfer.testing.store_suite.store_case import OpenStore, StoreCase, death_proving
+
+OUT_OF_MEMORY = JobError(
+    code="out_of_memory",
+    message="its process was killed by SIGKILL: the system had no memory left",
+    traceback="the tail of standard error",
+    details={"signal": "SIGKILL"},
+)
 
 
 class RescueTests(StoreCase):
@@ -56,6 +65,39 @@ class RescueTests(StoreCase):
         assert (ended.status, ended.crashes, ended.error) == ("failed", 2, crash_budget_error(2, 2))
         assert (ended.finished_at, ended.forget_at) == (clock.now(), clock.now() + 5_000)
         assert (await last_status_event(store, job.job_key)).error == crash_budget_error(2, 2)
+
+    async def test_a_rescue_says_how_the_worker_died_where_that_is_known(self, store: JobStore) -> None:
+        claimed = await start(store, asked=request(worker="worker-7", slots=1))
+        seen = await running(store, claimed.job_key)
+
+        await store.rescue([replace(seen, error=OUT_OF_MEMORY)])
+
+        (attempt,) = await store.attempts(claimed.job_key)
+        assert (attempt.outcome, attempt.error) == ("rescued", worker_lost_error("worker-7", 1, OUT_OF_MEMORY))
+        assert (await last_status_event(store, claimed.job_key)).error == attempt.error
+
+    async def test_a_job_at_its_budget_ends_with_the_last_reason(self, store: JobStore) -> None:
+        claimed = await start(store, new_job(crash_budget=1))
+        seen = await running(store, claimed.job_key)
+
+        assert list(await store.rescue([replace(seen, error=OUT_OF_MEMORY)])) == ["failed"]
+
+        job = await get_one(store, claimed.job_key)
+        assert job.error == crash_budget_error(1, 1, OUT_OF_MEMORY)
+        assert (await store.attempts(claimed.job_key))[-1].error == job.error
+
+    async def test_a_reason_that_is_no_text_keeps_no_neighbour(self, store: JobStore) -> None:
+        await accept(store, *new_jobs(2))
+        await claim(store)
+        hostile, other = await store.leases(None, PLENTY)
+
+        await asyncio.gather(
+            store.rescue([replace(hostile, error=replace(OUT_OF_MEMORY, message="\ud800", traceback="\ud800"))]),
+            store.rescue([other]),
+            return_exceptions=True,
+        )
+
+        assert (await get_one(store, JobKey(other.owner, other.id))).status == "queued"
 
     async def test_a_lost_job_that_should_be_canceled_ends_canceled(self, store: JobStore) -> None:
         claimed = await start(store)
