@@ -1,0 +1,69 @@
+"""How a worker process ended, in words; and how the kernel tells of it."""
+
+from __future__ import annotations
+
+import asyncio
+import contextlib
+import os
+import signal
+import subprocess
+import threading
+from collections.abc import Callable
+from typing import Literal
+
+from msgspec import Struct
+
+from asyncinfer.abc import JobError
+
+KillReason = Literal["canceled", "time_limit", "memory_limit", "broken", "closing"]
+
+
+class Exit(Struct, frozen=True):
+    """The end of a worker process."""
+
+    message: str
+    killed_for: KillReason | None = None
+    is_out_of_memory: bool = False
+    stderr: str = ""
+    """The last that it wrote there."""
+
+    def error(self) -> JobError:
+        """Return it as the error of whatever it ran."""
+        code: Literal["out_of_memory", "worker_lost"] = "out_of_memory" if self.is_out_of_memory else "worker_lost"
+        return JobError(code=code, message=self.message, type="WorkerLost", traceback=self.stderr)
+
+
+def said(code: int) -> str:
+    """Return a process's exit code in words."""
+    if code >= 0:
+        return f"exited with status {code}"
+    try:
+        return f"died of {signal.Signals(-code).name}"
+    except ValueError:
+        return f"died of signal {-code}"
+
+
+def watch(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]) -> None:
+    """Call `on_exit` on the loop when the process has ended, before anybody has waited for it."""
+    if not hasattr(os, "pidfd_open"):
+        _watch_by_thread(process, loop, on_exit)
+        return
+    descriptor = os.pidfd_open(process.pid)
+
+    def exited() -> None:
+        loop.remove_reader(descriptor)
+        os.close(descriptor)
+        on_exit()
+
+    loop.add_reader(descriptor, exited)
+
+
+def _watch_by_thread(
+    process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]
+) -> None:
+    def wait() -> None:
+        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        with contextlib.suppress(RuntimeError):  # the loop is closed
+            loop.call_soon_threadsafe(on_exit)
+
+    threading.Thread(target=wait, name=f"asyncinfer-process-{process.pid}-exit", daemon=True).start()
