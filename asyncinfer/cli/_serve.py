@@ -19,10 +19,12 @@ from asyncinfer.cli._lifetime import run_until_told
 from asyncinfer.cli._options import LogLevelOption, ManagerArgument, log_from
 from asyncinfer.cli._running import errors_told, run
 from asyncinfer.cli._tokens import TokensFileOption, tokens_in
+from asyncinfer.cli._webhook_keys import SigningKeyFileOption, signers_from
 from asyncinfer.cli._webhook_options import (
     SECRET_VARIABLE,
     AllowHttpOption,
     AllowNetworkOption,
+    EgressProxyOption,
     SecretFileOption,
     guard_from,
     secrets_from,
@@ -63,6 +65,7 @@ def serve(
         ),
     ] = False,
     secret_file: SecretFileOption = None,
+    signing_key_file: SigningKeyFileOption = None,
     allow_network: AllowNetworkOption = None,
     allow_http: AllowHttpOption = False,
     receiver_port: Annotated[
@@ -75,6 +78,7 @@ def serve(
             help="A port of receivers, instead of 443 and 8443; may be given several times.",
         ),
     ] = None,
+    egress_proxy: EgressProxyOption = None,
     log_level: LogLevelOption = "info",
 ) -> None:
     """Serve the HTTP contract over a manager, and run its jobs, until SIGTERM or Ctrl-C.
@@ -101,11 +105,12 @@ def serve(
             url = public_base_url or _own_url(address)
             sender = None
             if webhooks:
-                guard = guard_from(allow_network, receiver_port, allow_http=allow_http)
-                sender = _sender(found, url, secret_file, guard)
-            elif secret_file or allow_network or allow_http or receiver_port:
+                guard = guard_from(allow_network, receiver_port, allow_http=allow_http, egress_proxy=egress_proxy)
+                sender = _sender(found, url, secret_file, signing_key_file, guard)
+            elif secret_file or signing_key_file or allow_network or allow_http or receiver_port or egress_proxy:
                 raise InvalidOption(
-                    "--secret-file, --allow-network, --allow-http, --receiver-port: expected --webhooks"
+                    "--secret-file, --signing-key-file, --allow-network, --allow-http, --receiver-port, --egress-proxy:"
+                    " expected --webhooks"
                 )
             app: ASGI = create_app(
                 found,
@@ -131,11 +136,21 @@ async def _listening(
         yield
 
 
-def _sender(manager: JobManager, url: str, secret_file: Path | None, guard: Guard) -> WebhookSender:
+def _sender(
+    manager: JobManager, url: str, secret_file: Path | None, signing_key_file: Path | None, guard: Guard
+) -> WebhookSender:
     from asyncinfer.adapters.webhook import WebhookSender
 
-    signing = secrets_from(os.environ.get(SECRET_VARIABLE, "").split(), secret_file)
-    return WebhookSender(manager, secret=signing[0], previous_secrets=signing[1:], guard=guard, public_base_url=url)
+    signers = signers_from(signing_key_file)
+    signing = secrets_from(os.environ.get(SECRET_VARIABLE, "").split(), secret_file, is_needed=not signers)
+    return WebhookSender(
+        manager,
+        secret=next(iter(signing), None),
+        previous_secrets=signing[1:],
+        signers=signers,
+        guard=guard,
+        public_base_url=url,
+    )
 
 
 def _access(address: Address, tokens_file: Path | None, *, allow_anonymous: bool) -> BearerTokens | None:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
 
@@ -13,6 +14,7 @@ if TYPE_CHECKING:
     from asyncinfer.adapters.webhook import Guard
 
 SECRET_VARIABLE = "ASYNCINFER_WEBHOOK_SECRET"
+EGRESS_PROXY_VARIABLE = "ASYNCINFER_WEBHOOK_EGRESS_PROXY"
 
 SecretsOption = Annotated[
     list[str] | None,
@@ -27,6 +29,15 @@ SecretFileOption = Annotated[
     Path | None,
     typer.Option(
         "--secret-file", metavar="FILE", help="A file with the secret; several by white space, the new one first."
+    ),
+]
+EgressProxyOption = Annotated[
+    str | None,
+    typer.Option(
+        "--egress-proxy",
+        metavar="URL",
+        help="The proxy that webhooks leave by, as http://proxy.internal:3128; it looks their hosts up. One with a"
+        f" password is better not typed, where others see it, but in the environment: `{EGRESS_PROXY_VARIABLE}`.",
     ),
 ]
 AllowNetworkOption = Annotated[
@@ -56,28 +67,35 @@ ReceiversOwnerOption = Annotated[
 ]
 
 
-def secrets_from(given: list[str] | None, file: Path | None) -> list[str]:
-    """Return the secrets to sign with, the current one first. Raises InvalidOption, which shows none of them."""
+def secrets_from(given: list[str] | None, file: Path | None, *, is_needed: bool = True) -> list[str]:
+    """Return the secrets to sign with, the current one first; none where something else signs.
+
+    Raises InvalidOption, which shows none of them.
+    """
     from asyncinfer.adapters.webhook import Secret
 
-    secrets = list(given or ()) if file is None else _words_of(file)
-    if not secrets:
+    secrets = list(given or ()) if file is None else words_of(file, "secret file")
+    if is_needed and not secrets:
         raise InvalidOption(
             f"say what signs: {SECRET_VARIABLE}, or --secret-file FILE; `asyncinfer webhooks secret` makes one"
         )
     return [Secret.parse(text).reveal() for text in secrets]
 
 
-def guard_from(networks: list[str] | None, ports: list[int] | None, *, allow_http: bool) -> Guard:
-    """Return the guard that the options describe. Raises InvalidOption, and MissingExtra without `webhook`."""
+def guard_from(
+    networks: list[str] | None, ports: list[int] | None, *, allow_http: bool, egress_proxy: str | None = None
+) -> Guard:
+    """Return the guard that the options describe, and the environment. Raises InvalidOption, and MissingExtra."""
     from asyncinfer.adapters.webhook import Guard
 
-    return Guard(allowed_networks=networks or (), allow_http=allow_http, ports=ports or None)
+    proxy = egress_proxy or os.environ.get(EGRESS_PROXY_VARIABLE) or None
+    return Guard(allowed_networks=networks or (), allow_http=allow_http, ports=ports or None, egress_proxy=proxy)
 
 
-def _words_of(file: Path) -> list[str]:
+def words_of(file: Path, what: str) -> list[str]:
+    """Return the secrets of a file that is read as `what`. Raises InvalidOption."""
     try:
         return file.read_text().split()
     except (OSError, UnicodeDecodeError) as error:
         why = error.strerror if isinstance(error, OSError) else "it is no UTF-8"
-        raise InvalidOption(f"secret file: {file} cannot be read: {why}") from error
+        raise InvalidOption(f"{what}: {file} cannot be read: {why}") from error

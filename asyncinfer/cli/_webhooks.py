@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import typer
 
-from asyncinfer.cli import _webhook_deliveries, _webhook_endpoints
+from asyncinfer.cli import _webhook_deliveries, _webhook_endpoints, _webhook_keys
 
 webhooks = typer.Typer(
     help="The registered receivers of a store's webhooks, and the log of what was delivered.",
@@ -20,6 +20,7 @@ webhooks.command("disable")(_webhook_endpoints.disable_endpoint)
 webhooks.command("prove")(_webhook_endpoints.prove_endpoint)
 webhooks.command("test")(_webhook_endpoints.try_endpoint)
 webhooks.command("secret")(_webhook_endpoints.make_secret)
+webhooks.command("signing-key")(_webhook_keys.make_signing_key)
 webhooks.command("deliveries")(_webhook_deliveries.list_deliveries)
 webhooks.command("redeliver")(_webhook_deliveries.redeliver)
 webhooks.command("recover")(_webhook_deliveries.recover)

@@ -14,10 +14,11 @@ from contextlib import AbstractAsyncContextManager
 from pathlib import Path
 
 import httpx
+import msgspec
 import pytest
 
 from asyncinfer import JobManager
-from asyncinfer.adapters.webhook import Secret
+from asyncinfer.adapters.webhook import PublicKey, Secret, jwks
 from asyncinfer.cli._bounded_head import MAX_HEAD_BYTES
 from tests.cli.background import Background
 from tests.cli.conftest import COMMAND, Asyncinfer
@@ -230,6 +231,24 @@ async def test_with_webhooks_it_tells_of_endings(serve: Serve, background: Backg
     assert (code, secret.encode() in service.said) == (0, False)
 
 
+async def test_a_signing_key_signs_too_and_its_public_key_is_told(
+    serve: Serve, background: Background, asyncinfer: Asyncinfer, tmp_path: Path
+) -> None:
+    public = asyncinfer("webhooks", "signing-key", "key").stdout.strip()
+    async with background("listen", "--json", "--secret", public) as listener:
+        url: str = (await listener.told())["url"]
+        allowed = ("--allow-http", "--allow-network", "127.0.0.0/8", "--receiver-port", url.rpartition(":")[2])
+        async with serve(*ANONYMOUS, "--webhooks", "--signing-key-file", "key", *allowed) as service:
+            asked = {"model": "length", "input": {"text": "four"}, "webhook": {"url": url}}
+            await service.client.post("/v1/jobs", json=asked)
+            told = await listener.told()
+            keys = (await service.client.get("/.well-known/jwks.json")).json()["keys"]
+
+    assert told["is_verified"]
+    assert keys == msgspec.to_builtins(jwks([PublicKey.parse(public)]))["keys"]
+    assert b"whsk_" not in service.said
+
+
 async def test_it_logs_no_query(serve: Serve) -> None:
     async with serve(*ANONYMOUS, "--log-level", "debug") as service:
         await service.client.get("/v1/jobs", params={"model": "hush-hush"})
@@ -283,6 +302,8 @@ async def test_a_large_body_is_not_taken_for_a_head(service: Service) -> None:
         (["app:absent", "--allow-anonymous"], "absent"),
         (["app:manager", "--allow-anonymous", "--webhooks"], "asyncinfer webhooks secret"),
         (["app:manager", "--allow-anonymous", "--allow-http"], "--webhooks"),
+        (["app:manager", "--allow-anonymous", "--signing-key-file", "key"], "--webhooks"),
+        (["app:manager", "--allow-anonymous", "--egress-proxy", "http://proxy:3128"], "--webhooks"),
         (["app:manager", "--allow-anonymous", "--public-base-url", "ftp://x"], "public_base_url"),
     ],
 )
