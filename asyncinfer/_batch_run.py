@@ -29,7 +29,7 @@ class BatchRun:
         self,
         items: Sequence[CallItem],
         *,
-        function: Callable[[], Callable[..., Any]],
+        function: Callable[..., Any],
         decode: Callable[[bytes, str], tuple[tuple[Any, ...], dict[str, Any]]],
         encode: Callable[[Any], bytes],
         retry_on: tuple[type[Exception], ...],
@@ -49,7 +49,7 @@ class BatchRun:
         while parts:
             part = parts.pop()
             try:
-                answers: Any = self._function()([member.value for member in part]) if part else []
+                answers: Any = self._function([member.value for member in part]) if part else []
             except BaseException as exc:  # noqa: BLE001  sys.exit() in a model must end its jobs, not the worker
                 parts += self._after_failure(part, exc)
             else:
@@ -64,7 +64,7 @@ class BatchRun:
         while parts:
             part = parts.pop()
             try:
-                answers: Any = await self._function()([member.value for member in part]) if part else []
+                answers: Any = await self._function([member.value for member in part]) if part else []
             except GeneratorExit:
                 raise
             except BaseException as exc:

@@ -38,6 +38,7 @@ class Definition(ABC):
     concurrency: int | None = None
     batch: Batch | None = None
     memory_limit: int | None = None
+    preload: bool = True
     target: str | None = None
 
     @abstractmethod
@@ -109,6 +110,7 @@ class LocalDefinition(Definition):
         self.concurrency = options.get("concurrency")
         self.batch = options.get("batch")
         self.memory_limit = options.get("memory_limit")
+        self.preload = options.get("preload", True)
         self.target = _import_path(code)
         self._executor = options.get("executor")
         self._lock = threading.Lock()

@@ -7,7 +7,7 @@ import contextlib
 import os
 import secrets
 import socket
-from collections.abc import Awaitable, Callable, Iterable, Sequence
+from collections.abc import Awaitable, Callable, Collection, Iterable, Sequence
 
 import msgspec
 
@@ -20,14 +20,15 @@ from asyncinfer._services.heartbeat import Heartbeat
 from asyncinfer._services.journal import Journal
 from asyncinfer._services.measured_store import MeasuredStore
 from asyncinfer._services.observers import Observers
-from asyncinfer._services.pool import Pool, Slots
+from asyncinfer._services.pool import Pool, PoolModel, Slots
 from asyncinfer._services.pruner import Pruner
+from asyncinfer._services.releases import release
 from asyncinfer._services.rescuer import Rescuer
 from asyncinfer._services.supervisor import Supervisor
 from asyncinfer._services.waiters import Ending, Waiter, Waiters
 from asyncinfer._services.worker import Worker
 from asyncinfer._submission import JobFactory
-from asyncinfer.abc import CancelAnswer, Inserted, JobStore, PublishedModel, Telemetry, WorkerInfo
+from asyncinfer.abc import CancelAnswer, Inserted, JobStore, ModelState, PublishedModel, Telemetry, WorkerInfo
 from asyncinfer.errors import Draining, OutcomeUnknown, StoreError
 
 ROOM_POLL_SECONDS = 1.0
@@ -193,7 +194,9 @@ class Engine:
             async with asyncio.timeout(grace + CLOSE_SECONDS):
                 await self.drain(grace)
         self.journal.close()
+        busy = {entry for pool in self.pools for entry in pool.models.values() if entry.slots.taken}
         await self.worker.abandon_all()
+        await release([(pool, entry) for pool in self.pools for entry in _idle(pool, busy)])
         for pool in self.pools:
             await pool.executor.close(0.0)
         await self.supervisor.stop()
@@ -301,6 +304,13 @@ class Engine:
         await self._is_prepared.wait()
         await self.worker.run()
 
+    def state_of(self, model: str) -> ModelState | None:
+        """Return how far a model is loaded here; None where its code is elsewhere."""
+        for pool in self.pools:
+            if model in pool.models:
+                return pool.executor.state(pool.models[model].runner)
+        return None
+
     def _worker_info(self) -> WorkerInfo:
         return WorkerInfo(
             worker=self.worker_id,
@@ -315,3 +325,12 @@ class Engine:
         while True:
             await self.clock.sleep(REGISTRY_SECONDS)
             self.published = {model.name: model for model in await self.store.models()}
+
+
+def _idle(pool: Pool, busy: Collection[PoolModel]) -> Sequence[PoolModel]:
+    """Return the models whose code is not running: not even in a thread that was left behind."""
+    return [
+        entry
+        for entry in pool.models.values()
+        if not entry.slots.taken and not (entry in busy and pool.executor.abandoned)
+    ]

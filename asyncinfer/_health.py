@@ -41,6 +41,12 @@ async def health_of(engine: Engine) -> Health:
         reasons.append("draining")
     if engine.clock.monotonic() >= engine.heartbeat.held_until and engine.worker.attempts:
         reasons.append("the leases of running jobs could not be extended in time")
+    reasons += [
+        f"model {entry.name} cannot be set up: {'' if entry.setbacks.error is None else entry.setbacks.error.message}"
+        for pool in engine.pools
+        for entry in pool.models.values()
+        if entry.setbacks.is_persistent
+    ]
     try:
         await engine.store.workers()
     except StoreError as error:

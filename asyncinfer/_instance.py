@@ -39,7 +39,7 @@ class Instance:
             self.state = "draining"
             try:
                 _call(instance, "teardown")
-            except Exception:
+            except (Exception, SystemExit):
                 logger.exception("the teardown of %s failed", self._kind.__qualname__)
             self.state = "unloaded"
 

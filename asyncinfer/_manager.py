@@ -8,6 +8,7 @@ from types import TracebackType
 from typing import Any, Self
 
 import anyio
+from msgspec.structs import replace
 
 from asyncinfer._core import ManagerCore
 from asyncinfer._engine import Engine, EngineOptions
@@ -188,7 +189,9 @@ class JobManager(ScopedManager):
 
     def models(self) -> Sequence[PublishedModel]:
         """Return the models of this manager and those that workers have published, by name."""
-        known = {**self._engine.published, **{name: model.publish() for name, model in self._core.models.items()}}
+        known = dict(self._engine.published)
+        for name, model in self._core.models.items():
+            known[name] = replace(model.publish(), state=self._engine.state_of(name))
         return [known[name] for name in sorted(known)]
 
     async def workers(self) -> Sequence[WorkerInfo]:
@@ -217,7 +220,9 @@ class JobManager(ScopedManager):
         await engine.start()
         for pool in pools:
             for entry in pool.models.values():
-                await pool.executor.prepare(entry.runner, SetupContext(model=entry.name, executor=pool.executor.name))
+                if entry.preload:
+                    context = SetupContext(model=entry.name, executor=pool.executor.name)
+                    await pool.executor.prepare(entry.runner, context)
         engine.prepared()
 
     def _pools(self) -> list[Pool]:
@@ -232,6 +237,7 @@ class JobManager(ScopedManager):
                 queue=queue,
                 batch_size=1 if model.batch is None else model.batch.max_size,
                 batch_cost=None if model.batch is None else model.batch.max_cost,
+                preload=model.preload,
             )
         pools = [Pool(self._executor(name), models) for name, models in by_executor.items()]
         for pool in pools:

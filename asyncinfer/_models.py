@@ -139,6 +139,15 @@ class Model(Generic[P, R_co, C_co]):
         return self.definition.batch
 
     @property
+    def memory_limit(self) -> int | None:
+        """Bytes that a worker process of it may take, or None."""
+        return self.definition.memory_limit
+
+    @property
+    def preload(self) -> bool:
+        return self.definition.preload
+
+    @property
     def is_async(self) -> bool:
         return self.definition.is_async
 

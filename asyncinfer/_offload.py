@@ -1,9 +1,10 @@
-"""Do heavy work off the loop: one call after another, in one thread of the loop's own executor."""
+"""Do heavy work off the loop: one call after another in one thread, or a long one in a thread of its own."""
 
 from __future__ import annotations
 
 import asyncio
 import contextlib
+import threading
 from collections import deque
 from collections.abc import Callable
 from contextvars import copy_context
@@ -35,6 +36,30 @@ async def offload(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs
         return work.value
     finally:
         del work  # the error's traceback leads here: without it there is no ring for the collector
+
+
+async def offload_long(function: Callable[P, T], /, *args: P.args, **kwargs: P.kwargs) -> T:
+    """Call `function` in a daemon thread of its own: what may take minutes keeps nobody waiting, nor an exit.
+
+    A cancelled await leaves it behind, and what it raises then is lost.
+    """
+    loop = asyncio.get_running_loop()
+    work = _Work(partial(copy_context().run, partial(function, *args, **kwargs)), loop.create_future())
+
+    def settle() -> None:
+        if not work.future.done():
+            work.future.set_result(None)
+
+    def call() -> None:
+        work.call()
+        with contextlib.suppress(RuntimeError):  # the loop has closed: nobody waits
+            loop.call_soon_threadsafe(settle)
+
+    threading.Thread(target=call, name="asyncinfer-offload", daemon=True).start()
+    await work.future
+    if work.error is not None:
+        raise work.error
+    return work.value
 
 
 class _Work(Generic[T_co]):

@@ -90,6 +90,8 @@ class ModelOptions(TypedDict, total=False):
     """How many attempts may die with their worker before the job fails; default 3."""
     memory_limit: int | None
     """Bytes that a worker process of it may take, 64 MiB at least: above it the job fails; default None, no limit."""
+    preload: bool
+    """A class is set up when the manager opens, which waits for it; False: by its first job. Default True."""
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -303,6 +305,7 @@ _MODEL_CHECKS: dict[str, _Check] = {
     "concurrency": _optional(_whole(1, 1_000_000)),
     "crash_budget": _whole(1, 1_000),
     "memory_limit": _optional(_whole(64 * MIB, 2**53)),
+    "preload": _instance(bool, "a bool"),
 }
 _SUBMIT_CHECKS: dict[str, _Check] = {
     "priority": _whole(0, 9),

@@ -13,16 +13,19 @@ from asyncinfer._binding import Binding
 from asyncinfer._codec import UNREADABLE
 from asyncinfer._context import JobContext, SetupContext, set_current
 from asyncinfer._instance import Instance
-from asyncinfer._offload import offload
-from asyncinfer._outcomes import is_task_cancelled, outcome_of, unreadable
+from asyncinfer._offload import offload, offload_long
+from asyncinfer._outcomes import error_of, is_task_cancelled, outcome_of, unreadable
 from asyncinfer._result import ResultCodec, check_size, join_yields
 from asyncinfer._signature import Signature
 from asyncinfer._weight import HEAVY_BYTES, is_heavy
 from asyncinfer.abc import CallItem, ModelState, Outcome, RunnerSpec
+from asyncinfer.errors import CancelRequested, SetupFailed
 
 # Any, all over this file: the user's code is called with what its own annotations say.
 _LIGHT = frozenset({type(None), bool, int, float})
 _DRAIN_EVERY = 32
+LOADING = "loading model"
+"""The progress message of jobs that wait for their model's setup."""
 
 
 class Recipe(Struct, frozen=True, kw_only=True):
@@ -51,6 +54,7 @@ class ModelRunner:
         self._retry_on = spec.retry_on
         self._instance = Instance(spec.code) if isinstance(spec.code, type) else None
         self._function: Callable[..., Any] | None = None if self._instance else spec.code
+        self._setup_context = SetupContext(model=spec.model, executor=spec.executor)
 
     @property
     def state(self) -> ModelState:
@@ -59,6 +63,7 @@ class ModelRunner:
     def setup(self, context: SetupContext) -> None:
         """Make the class model's instance and run its `setup` and `warmup`, once. Raise SetupFailed."""
         if self._function is None and self._instance is not None:
+            self._setup_context = context
             self._function = getattr(self._instance.get(context), self._recipe.signature.method)
 
     def teardown(self) -> None:
@@ -70,13 +75,13 @@ class ModelRunner:
     def run(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         """Run a `def` model in the calling thread; each job in a copy of the thread's context."""
         if self._is_batch:
-            return copy_context().run(self._batch(items).run)
+            return copy_context().run(self._run_batch, items)
         return [copy_context().run(self._run_one, item) for item in items]
 
     async def run_async(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
         """Run an `async def` model in the current task, which should be the attempt's own."""
         if self._is_batch:
-            return await self._batch(items).run_async()
+            return await self._run_batch_async(items)
         if len(items) == 1:  # without a comprehension's own frame
             return [await self._run_one_async(items[0])]
         return [await self._run_one_async(item) for item in items]
@@ -89,7 +94,11 @@ class ModelRunner:
             return unreadable(exc, context)
         set_current((context,))
         try:
-            value = self._ready()(*args, **kwargs)
+            function = self._function or self._load((item,))
+        except (SetupFailed, CancelRequested) as exc:
+            return _not_begun(exc, context)
+        try:
+            value = function(*args, **kwargs)
             if self._is_stream:
                 return Outcome("returned", self._collect(value, context))
             return Outcome("returned", self._encode(value, self._limit))
@@ -107,9 +116,15 @@ class ModelRunner:
             return unreadable(exc, context)
         set_current((context,))
         try:
+            function = self._function
+            if function is None:
+                function = await offload_long(self._load, (item,))
+        except (SetupFailed, CancelRequested) as exc:
+            return _not_begun(exc, context)
+        try:
             if self._is_stream:
-                return Outcome("returned", await self._collect_async(self._ready()(*args, **kwargs), context))
-            value = await (self._function or self._ready())(*args, **kwargs)
+                return Outcome("returned", await self._collect_async(function(*args, **kwargs), context))
+            value = await function(*args, **kwargs)
             if type(value) in _LIGHT or not is_heavy(value):
                 return Outcome("returned", self._encode(value, self._limit))
             return Outcome("returned", await offload(self._encode, value, self._limit))
@@ -120,10 +135,35 @@ class ModelRunner:
                 raise
             return outcome_of(exc, context, self._retry_on)
 
-    def _ready(self) -> Callable[..., Any]:
-        if self._function is None:
-            self.setup(SetupContext(model=self.model, executor=self.spec.executor))
+    def _run_batch(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
+        try:
+            function = self._function or self._load(items)
+        except (SetupFailed, CancelRequested) as exc:
+            return [_not_begun(exc, item.context) for item in items]
+        return self._batch(items, function).run()
+
+    async def _run_batch_async(self, items: Sequence[CallItem]) -> Sequence[Outcome]:
+        try:
+            function = self._function
+            if function is None:
+                function = await offload_long(self._load, items)
+        except (SetupFailed, CancelRequested) as exc:
+            return [_not_begun(exc, item.context) for item in items]
+        return await self._batch(items, function).run_async()
+
+    def _load(self, items: Sequence[CallItem]) -> Callable[..., Any]:
+        """Set the model up, while the jobs that found it cold show it. Raise SetupFailed or CancelRequested."""
+        for item in items:
+            item.context.progress(message=LOADING)
+        try:
+            self.setup(self._setup_context)
+        except (KeyboardInterrupt, SystemExit) as exc:  # a model's setup must end no worker
+            raise SetupFailed(f"model {self.model}: its setup raised {exc!r}") from exc
         assert self._function is not None
+        if all(item.context.is_canceled for item in items):
+            raise CancelRequested(f"model {self.model}: nobody waits for its jobs any more")
+        for item in items:
+            item.context.progress()
         return self._function
 
     def _collect(self, values: Iterator[Any], context: JobContext) -> bytes:
@@ -163,12 +203,18 @@ class ModelRunner:
                 await close()
         return join_yields(pieces)
 
-    def _batch(self, items: Sequence[CallItem]) -> BatchRun:
+    def _batch(self, items: Sequence[CallItem], function: Callable[..., Any]) -> BatchRun:
         return BatchRun(
             items,
-            function=self._ready,
+            function=function,
             decode=self._decode,
             encode=lambda value: self._encode(value, self._limit),
             retry_on=self._retry_on,
             bisects=self.spec.bisects,
         )
+
+
+def _not_begun(exc: SetupFailed | CancelRequested, context: JobContext) -> Outcome:
+    if isinstance(exc, CancelRequested):
+        return Outcome("canceled")
+    return Outcome("not_run", error=error_of(exc, attempt=context.attempt, retryable=True))

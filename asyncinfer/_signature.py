@@ -18,6 +18,12 @@ from asyncinfer.errors import InvalidModel
 _ASYNC_STREAMS = (collections.abc.AsyncIterator, collections.abc.AsyncGenerator)
 _STREAMS = (collections.abc.Iterator, collections.abc.Generator)
 _AWAITABLES = (collections.abc.Coroutine, collections.abc.Awaitable)
+_LIFECYCLE = (
+    ("setup", 2, "def setup(self, ctx: SetupContext) -> None"),
+    ("warmup", 2, "def warmup(self, ctx: SetupContext) -> None"),
+    ("teardown", 1, "def teardown(self) -> None"),
+)
+"""Method, arguments with self, and how it is written."""
 
 NO_DEFAULT: Any = inspect.Parameter.empty
 
@@ -80,7 +86,7 @@ def _of_class(target: type, name: str, *, has_batch: bool) -> Signature:
     if not has_predict and not callable(getattr(target, "predict_batch", None)):
         raise InvalidModel(f"model {name}: the class {target.__qualname__} has no predict and no predict_batch method")
     _check_constructor(target, name)
-    _check_setup(target, name)
+    _check_lifecycle(target, name)
     single = _read(*_method(target, "predict", name)) if has_predict else None
     if single is not None and not (has_batch and callable(getattr(target, "predict_batch", None))):
         return single
@@ -184,13 +190,14 @@ def _check_constructor(target: type, name: str) -> None:
         return  # a class written in C tells no signature: the call itself will show
 
 
-def _check_setup(target: type, name: str) -> None:
-    setup = getattr(target, "setup", None)
-    if setup is None:
-        return
-    if inspect.iscoroutinefunction(setup) or not callable(setup):
-        raise InvalidModel(f"model {name}: setup must be a plain method, def setup(self, ctx: SetupContext) -> None")
-    try:
-        inspect.signature(setup).bind(None, None)
-    except TypeError as exc:
-        raise InvalidModel(f"model {name}: write def setup(self, ctx: SetupContext) -> None ({exc})") from exc
+def _check_lifecycle(target: type, name: str) -> None:
+    for method, taken, shape in _LIFECYCLE:
+        function = getattr(target, method, None)
+        if function is None:
+            continue
+        if inspect.iscoroutinefunction(function) or not callable(function):
+            raise InvalidModel(f"model {name}: {method} must be a plain method, {shape}")
+        try:
+            inspect.signature(function).bind(*[None] * taken)
+        except TypeError as exc:
+            raise InvalidModel(f"model {name}: write {shape} ({exc})") from exc

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from asyncinfer._services.setbacks import Setbacks
 from asyncinfer.abc import Executor, Runner
 
 
@@ -23,7 +24,7 @@ class Slots:
 class PoolModel:
     """One model as a pool runs it: its runner, its batches, and the counts it is held to."""
 
-    __slots__ = ("batch_cost", "batch_size", "name", "queue", "runner", "slots")
+    __slots__ = ("batch_cost", "batch_size", "is_class", "name", "preload", "queue", "runner", "setbacks", "slots")
 
     def __init__(
         self,
@@ -34,6 +35,7 @@ class PoolModel:
         queue: Slots,
         batch_size: int = 1,
         batch_cost: int | None = None,
+        preload: bool = True,
     ) -> None:
         self.name = name
         self.runner = runner
@@ -41,6 +43,18 @@ class PoolModel:
         self.queue = queue
         self.batch_size = batch_size
         self.batch_cost = batch_cost
+        self.preload = preload
+        self.is_class: bool = isinstance(runner.spec.code, type)
+        """It has a setup; a function is always warm."""
+        self.setbacks = Setbacks()
+
+    def is_warm(self, executor: Executor) -> bool:
+        """Tell whether its jobs may run side by side; else one call at a time finds out."""
+        return not self.setbacks.count and (not self.is_class or executor.state(self.runner) == "warm")
+
+    def is_loaded(self, executor: Executor) -> bool:
+        """Tell whether there is something to tear down."""
+        return self.is_class and executor.state(self.runner) == "warm"
 
 
 class Pool:

@@ -74,6 +74,8 @@ class Worker(UsesStore):
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[Call, asyncio.Task[None]] = {}
         self._is_solo_waiting = False
+        self._held_until: float | None = None
+        """When the first model that is held off may be tried again, in monotonic seconds."""
         self.is_claiming = True
         self.attempts: dict[JobKey, RunningAttempt] = {}
 
@@ -158,6 +160,9 @@ class Worker(UsesStore):
     def _end(self, attempt: RunningAttempt, reason: StopReason) -> None:
         """Conclude an attempt whose code may go on; where that can be ended, it is, once no neighbour needs it."""
         call, executor = attempt.call, attempt.pool.executor
+        if reason == "time_limit" and executor.state(call.runner) == "loading":
+            self.conclude(attempt, Outcome("not_run"))  # its code has not begun: the loading goes on, for the next try
+            return
         self.conclude(attempt, stopped(reason, attempt.claim))
         if executor.capabilities.hard_cancel and not any(one.call is call for one in self.attempts.values()):
             executor.cancel(call, hard=True)
@@ -166,6 +171,7 @@ class Worker(UsesStore):
         """Return what to claim, and whether a shared bound kept some model from asking for all it could run."""
         if self._finisher.is_full or (self._is_solo_waiting and self.attempts):
             return [], False
+        self._held_until = None
         requests: list[ClaimRequest] = []
         is_short = False
         left_of_manager = self._jobs.room(1_000_000)
@@ -177,7 +183,10 @@ class Worker(UsesStore):
             left_of_manager -= slots
             rooms: list[ModelRoom] = []
             for entry in pool.rotated():
-                wanted = entry.slots.room(slots * entry.batch_size)
+                if entry.is_warm(pool.executor):
+                    wanted = entry.slots.room(slots * entry.batch_size)
+                else:
+                    wanted = self._room_while_cold(entry)
                 room = min(wanted, left_of_queue.get(entry.queue, entry.queue.room(wanted)))
                 if entry.queue.limit is not None:
                     left_of_queue[entry.queue] = left_of_queue.get(entry.queue, entry.queue.room(1_000_000)) - room
@@ -189,6 +198,14 @@ class Worker(UsesStore):
                 is_idle = not self.attempts
                 requests.append(ClaimRequest(self._worker_id, self._lease, slots, tuple(rooms), is_idle, isolated))
         return requests, is_short
+
+    def _room_while_cold(self, entry: PoolModel) -> int:
+        """Return room for the one call that sets the model up, unless that runs or has just failed."""
+        until = entry.setbacks.until
+        if until > self._clock.monotonic():
+            self._held_until = until if self._held_until is None else min(until, self._held_until)
+            return 0
+        return 0 if entry.slots.taken else entry.slots.room(entry.batch_size)
 
     def _begin(self, answers: Iterable[Claims]) -> tuple[int, int | None]:
         """Start every claim; return how many there were and when the next delayed job is ready."""
@@ -250,8 +267,21 @@ class Worker(UsesStore):
             pool.assigned -= 1
             self._count(entry, -len(attempts))
             self._wake.set()
+        if outcomes[0].kind == "not_run" or len(outcomes) > 1 or entry.setbacks.count:
+            self._note_setup(pool, entry, outcomes)
         for attempt, outcome in zip(attempts, outcomes, strict=True):
             self.conclude(attempt, outcome)
+
+    def _note_setup(self, pool: Pool, entry: PoolModel, outcomes: Sequence[Outcome]) -> None:
+        """Hold a model off whose setup has failed; let it go when a call of it has begun."""
+        setbacks, now = entry.setbacks, self._clock.monotonic()
+        failed = next((outcome for outcome in outcomes if outcome.kind == "not_run"), None)
+        if failed is not None:
+            setbacks.failed(failed.error, now)
+            why = "its setup failed" if failed.error is None else failed.error.message
+            logger.warning("%s; the jobs of model %s wait %.1f s", why, entry.name, setbacks.until - now)
+        elif setbacks.count and any(_has_begun(outcome) for outcome in outcomes):
+            setbacks.clear()
 
     def _limit_time(self, attempt: RunningAttempt) -> None:
         claim = attempt.claim
@@ -277,6 +307,8 @@ class Worker(UsesStore):
         seconds = IDLE_POLL_SECONDS
         if next_at is not None:
             seconds = min(seconds, max(0.001, (next_at - self._clock.now()) / 1000))
+        if self._held_until is not None:
+            seconds = min(seconds, max(0.001, self._held_until - self._clock.monotonic()))
         timer: Timer = self._clock.call_later(seconds, self._wake.set)
         try:
             await self._wake.wait()
@@ -288,6 +320,12 @@ def _time_limit(group: Sequence[Claim]) -> float | None:
     """Return the seconds after which no job of a call may run any longer."""
     limits = [claim.time_limit for claim in group if claim.time_limit is not None]
     return max(limits) / 1000 if len(limits) == len(group) else None
+
+
+def _has_begun(outcome: Outcome) -> bool:
+    """Tell whether the model's own code ran, which it does only when it is set up."""
+    error = outcome.error
+    return outcome.kind in ("returned", "retry_later") or (error is not None and error.code == "model_error")
 
 
 def _groups(claims: Sequence[Claim]) -> Iterable[Sequence[Claim]]:

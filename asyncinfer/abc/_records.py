@@ -10,6 +10,7 @@ from msgspec import Struct
 
 from asyncinfer._events import StoredEvent
 from asyncinfer._job import Backoff, Job, JobError, JobKey, Progress, Status, Subscription
+from asyncinfer.abc._executor import ModelState
 from asyncinfer.lifecycle import FinishOutcome
 
 InsertedKind = Literal["inserted", "existing", "conflict", "full", "gone", "bad"]
@@ -249,6 +250,8 @@ class PublishedModel(Struct, frozen=True, kw_only=True):
     backoff: Backoff | None = None
     time_limit: int | None = None
     queue_timeout: int | None = None
+    state: ModelState | None = None
+    """How far it is loaded in the manager that was asked; None where its code is elsewhere, and in a store."""
 
 
 class WorkerInfo(Struct, frozen=True, kw_only=True):

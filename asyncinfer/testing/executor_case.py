@@ -14,7 +14,7 @@ import pytest
 
 from asyncinfer import Batch, Limits, model
 from asyncinfer.abc import MSGPACK, Call, CallItem, Executor, JobContext, Outcome, Progress, Runner, SetupContext
-from asyncinfer.testing.executor_models import ASYNC_DEF, DEF, Models
+from asyncinfer.testing.executor_models import ASYNC_DEF, DEF, POLL_SECONDS, Models
 from asyncinfer.testing.gate import Gate
 
 if TYPE_CHECKING:
@@ -33,11 +33,13 @@ class Notes:
 
     def __init__(self) -> None:
         self.fractions: list[float | None] = []
+        self.messages: list[str] = []
         self.outputs: list[object] = []
         self.checkpoints: list[object] = []
 
     def report(self, progress: Progress) -> None:
         self.fractions.append(progress.fraction)
+        self.messages.append(progress.message)
 
     def emit(self, data: bytes) -> None:
         self.outputs.append(msgspec.msgpack.decode(data))
@@ -66,10 +68,11 @@ class Stage:
         await self.executor.start(self._on_free)
 
     def runner(self, target: Any) -> Runner:  # Any: the door through which models come, of whatever signature
-        """Return the one runner of a function or class on this executor."""
+        """Return the one runner of a function or class on this executor; its model's name ends with the gate."""
         if target not in self._runners:
             batch: dict[str, Any] = {"batch": Batch()} if hasattr(target, "predict_batch") else {}
-            made = model(target, executor=self.executor.name, **batch)
+            name = f"{target.__name__}-{self.gate.address}"
+            made = model(target, name=name, executor=self.executor.name, **batch)
             self._runners[target] = made.runner(Limits())
         return self._runners[target]
 
@@ -103,6 +106,11 @@ class Stage:
         running = asyncio.create_task(self.executor.run(call))
         await self.gate.entered(name)
         return running
+
+    async def until_told(self, message: str) -> None:
+        """Return when a progress message has come."""
+        while message not in self.notes.messages:  # noqa: ASYNC110
+            await asyncio.sleep(POLL_SECONDS)  # it comes from any thread
 
     async def until_free(self, slots: int) -> None:
         """Return when `on_free` has told of at least so many free slots."""

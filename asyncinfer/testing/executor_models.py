@@ -153,10 +153,37 @@ class PreparedAsync:
         return self.setups
 
 
-class Unprepared:
-    """A model whose weights are missing."""
+class Watched:
+    """Its setup and its teardown go through the gate that its model's name ends with."""
 
     def setup(self, context: SetupContext) -> None:
+        self._gate = context.model.rpartition("-")[2]
+        wait_at(self._gate, "setup")
+
+    def teardown(self) -> None:
+        wait_at(self._gate, "teardown")
+
+    def predict(self) -> int:
+        return 0
+
+
+class WatchedAsync:
+    def setup(self, context: SetupContext) -> None:
+        self._gate = context.model.rpartition("-")[2]
+        wait_at(self._gate, "setup")
+
+    def teardown(self) -> None:
+        wait_at(self._gate, "teardown")
+
+    async def predict(self) -> int:
+        return 0
+
+
+class Unprepared:
+    """A model whose weights are missing; its setup goes through the gate too."""
+
+    def setup(self, context: SetupContext) -> None:
+        wait_at(context.model.rpartition("-")[2], "setup")
         raise FileNotFoundError("weights.bin")
 
     def predict(self) -> int:
@@ -165,10 +192,27 @@ class Unprepared:
 
 class UnpreparedAsync:
     def setup(self, context: SetupContext) -> None:
+        wait_at(context.model.rpartition("-")[2], "setup")
         raise FileNotFoundError("weights.bin")
 
     async def predict(self) -> int:
         return 0
+
+
+class UnpreparedBatch:
+    def setup(self, context: SetupContext) -> None:
+        raise FileNotFoundError("weights.bin")
+
+    def predict_batch(self, items: list[Item]) -> list[int]:
+        return [item.number for item in items]
+
+
+class UnpreparedBatchAsync:
+    def setup(self, context: SetupContext) -> None:
+        raise FileNotFoundError("weights.bin")
+
+    async def predict_batch(self, items: list[Item]) -> list[int]:
+        return [item.number for item in items]
 
 
 class Models(Struct, frozen=True):
@@ -182,10 +226,14 @@ class Models(Struct, frozen=True):
     narrate: Callable[[int], Any]
     squares: type
     prepared: type
+    watched: type
     unprepared: type
+    unprepared_batch: type
 
 
-DEF = Models(double, hold, obey, fail, count_calls_in_context, narrate, Squares, Prepared, Unprepared)
+DEF = Models(
+    double, hold, obey, fail, count_calls_in_context, narrate, Squares, Prepared, Watched, Unprepared, UnpreparedBatch
+)
 ASYNC_DEF = Models(
     double_async,
     hold_async,
@@ -195,5 +243,7 @@ ASYNC_DEF = Models(
     narrate_async,
     SquaresAsync,
     PreparedAsync,
+    WatchedAsync,
     UnpreparedAsync,
+    UnpreparedBatchAsync,
 )

@@ -242,11 +242,70 @@ class ExecutorSuite(ExecutorCase):
 
     @on_every_loop
     async def test_a_setup_that_raises_is_told_with_its_reason(self, stage: Stage) -> None:
+        stage.gate.open("setup")
         with pytest.raises(SetupFailed, match=r"weights\.bin"):
             await stage.prepare(stage.models.unprepared)
         await stage.until_free(SLOTS)
 
         assert await stage.result(stage.models.double, number=6) == 12
+
+    @on_every_loop
+    async def test_a_call_of_a_model_that_cannot_be_set_up_is_not_run_and_the_next_tries_again(
+        self, stage: Stage
+    ) -> None:
+        stage.gate.open("setup")
+        first = await stage.outcome(stage.models.unprepared)
+        setups = stage.gate.visits["setup"]
+        second = await stage.outcome(stage.models.unprepared)
+        await stage.until_free(SLOTS)
+
+        assert (first.kind, second.kind) == ("not_run", "not_run")
+        assert first.error is not None
+        assert "weights.bin" in first.error.message
+        assert stage.gate.visits["setup"] > setups
+        assert stage.executor.state(stage.runner(stage.models.unprepared)) != "warm"
+        assert await stage.result(stage.models.double, number=6) == 12
+
+    @on_every_loop
+    async def test_a_batch_of_a_model_that_cannot_be_set_up_is_not_run(self, stage: Stage) -> None:
+        stage.gate.open("setup")
+        outcomes = await stage.executor.run(stage.call(stage.models.unprepared_batch, *[{"number": 1}] * 3))
+
+        assert [outcome.kind for outcome in outcomes] == ["not_run"] * 3
+
+    @on_every_loop
+    async def test_a_first_call_sets_the_model_up_and_shows_it(self, stage: Stage) -> None:
+        call = stage.call(stage.models.watched, {})
+        running = await stage.begin(call, "setup")
+        await stage.until_told("loading model")
+        state_meanwhile = stage.executor.state(call.runner)
+        stage.gate.open("setup")
+        (outcome,) = await running
+
+        assert result_of(outcome) == 0
+        assert stage.notes.messages[-1] == ""
+        assert (state_meanwhile, stage.executor.state(call.runner)) == ("loading", "warm")
+
+    @on_every_loop
+    async def test_a_released_model_is_torn_down_and_set_up_anew_by_the_next_call(self, stage: Stage) -> None:
+        runner = stage.runner(stage.models.watched)
+        stage.gate.open("setup")
+        stage.gate.open("teardown")
+        await stage.prepare(stage.models.watched)
+        setups, state_before = stage.gate.visits["setup"], stage.executor.state(runner)
+        await stage.executor.release(runner)
+        state_meanwhile = stage.executor.state(runner)
+        await stage.result(stage.models.watched)
+
+        assert (state_before, state_meanwhile, stage.executor.state(runner)) == ("warm", "unloaded", "warm")
+        assert 1 <= stage.gate.visits["teardown"] <= setups
+        assert stage.gate.visits["setup"] > setups
+
+    @on_every_loop
+    async def test_releasing_a_model_that_is_not_loaded_does_nothing(self, stage: Stage) -> None:
+        await stage.executor.release(stage.runner(stage.models.watched))
+
+        assert stage.gate.visits["teardown"] == 0
 
     # Close
 

@@ -5,7 +5,7 @@ from __future__ import annotations
 import asyncio
 import contextlib
 import socket
-from collections import defaultdict
+from collections import Counter, defaultdict
 from types import TracebackType
 
 
@@ -19,6 +19,8 @@ class Gate:
     def __init__(self) -> None:
         self.address: str = ""
         """What the code hands to `wait_at` or `wait_at_async`."""
+        self.visits: Counter[str] = Counter()
+        """How often code of each name has entered."""
         self._inside: defaultdict[str, list[asyncio.StreamWriter]] = defaultdict(list)
         self._open: set[str] = set()
         self._changed = asyncio.Condition()
@@ -60,6 +62,7 @@ class Gate:
     async def _receive(self, reader: asyncio.StreamReader, writer: asyncio.StreamWriter) -> None:
         name = (await reader.readline()).decode().strip()
         self._inside[name].append(writer)
+        self.visits[name] += 1
         if name in self._open:
             writer.write(b"\n")
         await self._tell()

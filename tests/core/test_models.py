@@ -355,6 +355,18 @@ class _SetupWithoutContext:
         raise NotImplementedError
 
 
+class _AsyncTeardown:
+    async def teardown(self) -> None: ...
+    def predict(self, text: str) -> str:
+        raise NotImplementedError
+
+
+class _WarmupWithoutContext:
+    def warmup(self) -> None: ...
+    def predict(self, text: str) -> str:
+        raise NotImplementedError
+
+
 class _NoList:
     def predict_batch(self, items: tuple[int, ...]) -> list[int]:
         raise NotImplementedError
@@ -380,6 +392,8 @@ class _TwoSignatures:
         (_NeedsArguments, {}, "must be callable without arguments"),
         (_AsyncSetup, {}, "setup must be a plain method"),
         (_SetupWithoutContext, {}, "write def setup"),
+        (_AsyncTeardown, {}, "teardown must be a plain method, def teardown(self) -> None"),
+        (_WarmupWithoutContext, {}, "write def warmup"),
         (_NoList, {}, "takes exactly one parameter, items: list"),
         (_BatchStream, {}, "it cannot be a stream"),
         (_TwoSignatures, {"batch": Batch()}, "write predict"),

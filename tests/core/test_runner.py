@@ -31,9 +31,11 @@ class Recorder:
 
     def __init__(self) -> None:
         self.output: list[Any] = []
+        self.messages: list[str] = []
         self.drains = 0
 
-    def report(self, progress: Progress) -> None: ...
+    def report(self, progress: Progress) -> None:
+        self.messages.append(progress.message)
 
     def emit(self, data: bytes) -> None:
         self.output.append(msgspec.msgpack.decode(data))
@@ -455,6 +457,129 @@ def test_a_setup_that_fails_says_so_and_the_cause() -> None:
     with pytest.raises(SetupFailed, match=r"model NoWeights: setup raised FileNotFoundError: weights\.bin") as caught:
         runner_of(NoWeights).setup(SetupContext(model="NoWeights", executor="thread"))
     assert isinstance(caught.value.__cause__, FileNotFoundError)
+
+
+class NoWeightsSoon:
+    def setup(self, ctx: SetupContext) -> None:
+        raise FileNotFoundError("weights.bin")
+
+    async def predict(self, text: str) -> str:
+        return text
+
+
+class NoWeightsForBatches:
+    def setup(self, ctx: SetupContext) -> None:
+        sys.exit("weights.bin")
+
+    def predict_batch(self, items: list[str]) -> list[str]:
+        return items
+
+
+async def test_a_job_whose_model_cannot_be_set_up_is_not_run() -> None:
+    answers = [run(NoWeights, "a"), await run_async(NoWeightsSoon, "a"), *run_batch(NoWeightsForBatches, "a", "b")]
+    assert [answer.kind for answer in answers] == ["not_run"] * 4
+    assert all("weights.bin" in answer.error.message for answer in answers if answer.error is not None)
+
+
+def test_an_input_that_does_not_decode_is_told_before_the_setup() -> None:
+    (outcome,) = runner_of(NoWeights).run([item_of(b"{", content_type="application/json")])
+    assert error_of(outcome)[0] == "invalid_input"
+
+
+def test_a_job_that_sets_its_model_up_shows_it() -> None:
+    recorder = Recorder()
+    runner = runner_of(Weights)
+    data = model(Weights).bind("a").input
+    runner.run([item_of(data, recorder)])
+    runner.run([item_of(data, recorder)])
+    assert recorder.messages == ["loading model", ""]
+
+
+async def test_a_setup_does_not_hold_the_loop() -> None:
+    class Blocking:
+        def setup(self, ctx: SetupContext) -> None:
+            assert passed.wait(10)
+
+        async def predict(self, text: str) -> str:
+            return text
+
+    passed = threading.Event()
+    running = asyncio.ensure_future(run_async(Blocking, "a"))
+    await asyncio.sleep(0)
+    passed.set()
+    assert value_of(await running) == "a"
+
+
+def test_a_job_that_is_canceled_while_its_model_loads_does_not_begin() -> None:
+    class Late:
+        def setup(self, ctx: SetupContext) -> None:
+            item.context.request_cancel()
+
+        def predict(self, text: str) -> str:
+            raise AssertionError("it must not begin")
+
+    made: Any = model(Late)
+    item = item_of(made.bind("a").input)
+    (outcome,) = made.runner(Limits()).run([item])
+    assert outcome.kind == "canceled"
+
+
+class Staged:
+    """Tells what is done with it."""
+
+    told: list[str] = []  # noqa: RUF012  shared on purpose
+
+    def setup(self, ctx: SetupContext) -> None:
+        self.told.append(f"setup of {ctx.model}")
+
+    def warmup(self, ctx: SetupContext) -> None:
+        self.told.append(f"warmup on {ctx.device}")
+
+    def teardown(self) -> None:
+        self.told.append("teardown")
+        raise SystemExit("told, and ignored")
+
+    def predict(self) -> int:
+        self.told.append("predict")
+        return 1
+
+
+def test_a_model_is_set_up_warmed_up_torn_down_and_set_up_anew_as_before() -> None:
+    Staged.told.clear()
+    runner = runner_of(Staged)
+    data = model(Staged).bind().input
+    states = [runner.state]
+    runner.setup(SetupContext(model="staged", executor="cuda", device="cuda:1"))
+    states.append(runner.state)
+    runner.teardown()
+    runner.teardown()
+    states.append(runner.state)
+    runner.run([item_of(data)])
+
+    loaded = ["setup of staged", "warmup on cuda:1"]
+    assert Staged.told == [*loaded, "teardown", *loaded, "predict"]
+    assert states == ["unloaded", "warm", "unloaded"]
+
+
+def test_a_warmup_that_fails_is_a_setup_that_fails() -> None:
+    class Cold:
+        def warmup(self, ctx: SetupContext) -> None:
+            raise MemoryError("24 GiB")
+
+        def predict(self) -> int:
+            return 1
+
+    runner = runner_of(Cold)
+    (outcome,) = runner.run([item_of(model(Cold).bind().input)])
+    assert (outcome.kind, runner.state) == ("not_run", "failed")
+    assert outcome.error is not None
+    assert outcome.error.message == "model Cold: warmup raised MemoryError: 24 GiB"
+
+
+def test_a_function_is_always_warm() -> None:
+    runner = runner_of(add)
+    runner.teardown()
+    assert runner.state == "warm"
 
 
 calls: list[list[int]] = []
