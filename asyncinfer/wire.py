@@ -24,6 +24,9 @@ LabelName = Annotated[str, Meta(min_length=1, max_length=64)]
 LabelText = Annotated[str, Meta(max_length=256)]
 
 JobEvent = Literal["job.succeeded", "job.failed", "job.canceled"]
+EndpointEvent = Literal[JobEvent, "webhook.disabled"]
+WebhookProof = Literal["none", "challenge", "cloudevents"]
+WebhookFormat = Literal["standard", "cloudevents-structured", "cloudevents-binary"]
 Url = Annotated[str, Meta(min_length=1, max_length=2_048)]
 
 
@@ -89,11 +92,13 @@ class RegisterWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=T
     """Register a receiver of webhooks."""
 
     url: Url
-    events: Annotated[list[JobEvent], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
-    """Which endings a job that names this endpoint tells it of; default all."""
+    events: Annotated[list[EndpointEvent], Meta(min_length=1, max_length=16)] | UnsetType = UNSET
+    """What it is told of jobs that name it, default all endings; and `webhook.disabled`, of your other endpoints."""
     description: Annotated[str, Meta(max_length=256)] = ""
-    proof: Literal["none", "challenge"] = "none"
-    """`challenge`: nothing is sent until it has echoed a challenge (`…/verify`)."""
+    proof: WebhookProof = "none"
+    """Nothing is sent until `…/verify`: it echoes a challenge, or allows this sender as CloudEvents receivers do."""
+    format: WebhookFormat = "standard"
+    """How events are written for it. It cannot be changed."""
 
     def __repr__(self) -> str:
         return shown(self, "url")
@@ -103,7 +108,7 @@ class ChangeWebhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=Tru
     """Change what is given."""
 
     url: Url | UnsetType = UNSET
-    events: Annotated[list[JobEvent], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
+    events: Annotated[list[EndpointEvent], Meta(min_length=1, max_length=16)] | UnsetType = UNSET
     description: Annotated[str, Meta(max_length=256)] | UnsetType = UNSET
     enabled: bool | UnsetType = UNSET
 
@@ -400,6 +405,10 @@ class WebhookEndpoint(Struct, frozen=True, kw_only=True):
     secret_hint: str
     """The last characters of its secret."""
     created_at: datetime
+    proof: WebhookProof = "none"
+    """How it was to prove itself when it was registered."""
+    format: WebhookFormat = "standard"
+    """How events are written for it."""
     secret: str | UnsetType = UNSET
     """Only in the answer to its registration and to `rotate-secret`."""
 
@@ -498,6 +507,7 @@ ProblemSlug = Literal[
     "idempotency-key-reused",
     "webhook-url-rejected",
     "webhook-not-proven",
+    "too-many-webhooks",
     "no-result",
     "quota-exceeded",
     "rate-limited",
@@ -507,6 +517,7 @@ ProblemSlug = Literal[
     "storage-full",
     "draining",
     "store-unavailable",
+    "webhook-not-signed",
 ]
 PROBLEM_PREFIX = "urn:asyncinfer:problem:"
 

@@ -167,8 +167,12 @@ class Outbox(ABC):
         """Redeliver the endpoint's exhausted and disabled deliveries made in that time; return how many."""
 
     @abstractmethod
-    async def put_endpoint(self, endpoint: Endpoint) -> bool:
-        """Store an endpoint; False when its `revision` is not the stored one plus 1 (1 for a new one)."""
+    async def put_endpoint(self, endpoint: Endpoint, *, because: str = "", notices: Sequence[NewDelivery] = ()) -> bool:
+        """Store an endpoint; False when its `revision` is not the stored one plus 1 (1 for a new one).
+
+        In the same step the `notices` become deliveries of the job of `because`, a delivery of the same owner: a known
+        id adds nothing, and where `because` is forgotten nothing is added.
+        """
 
     @abstractmethod
     async def endpoints(self, owner: str | None, ids: Sequence[str] | None = None) -> Sequence[Endpoint]:

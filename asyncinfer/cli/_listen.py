@@ -38,8 +38,8 @@ def listen(
 
     For development: `asyncinfer deliver --allow-http --allow-network 127.0.0.0/8 --port PORT` sends here. Without a
     secret one is made and printed, for the sender to sign with. A webhook is answered 200, one that no secret has
-    signed 401; the challenge of `asyncinfer webhooks prove` is echoed. A sender's public key (whpk_…) may stand for a
-    secret. The exit code is 0.
+    signed 401; the challenge of `asyncinfer webhooks prove` is echoed, and the handshake of CloudEvents answered. A
+    sender's public key (whpk_…) may stand for a secret. The exit code is 0.
     """
     with errors_told():
         from asyncinfer.adapters.webhook import Secret
@@ -94,10 +94,10 @@ class Teller:
         print(msgspec.json.encode(told).decode(), flush=True)
 
     def _show(self, heard: Heard, *, is_repeated: bool) -> None:
-        event, body = _read(heard.body)
+        body = _read(heard.body)
         line = Text.assemble(
             (f"{datetime.fromtimestamp(heard.at).astimezone():%X}  ", "dim"),
-            (f"{_printable(event or 'no event')}  ", "bold"),
+            (f"{_printable(heard.event or 'no event')}  ", "bold"),
             ("verified", "green") if heard.is_verified else (f"NOT verified: {_printable(heard.why)}", "bold red"),
             f"  {_printable(heard.id)}  {_printable(heard.path)}",
             ("  again" if is_repeated else "", "yellow"),
@@ -117,6 +117,7 @@ def _as_json(heard: Heard, *, is_repeated: bool) -> dict[str, object]:
         "at": instant(round(heard.at * 1000)),
         "path": heard.path,
         "id": heard.id,
+        "event": heard.event or None,
         "is_verified": heard.is_verified,
         "why": heard.why or None,
         "is_repeated": is_repeated,
@@ -124,17 +125,12 @@ def _as_json(heard: Heard, *, is_repeated: bool) -> dict[str, object]:
     }
 
 
-class _Event(msgspec.Struct):
-    type: str = ""
-
-
-def _read(body: bytes) -> tuple[str, str]:
-    """Return the event's type, empty where there is none, and the body for the eye."""
+def _read(body: bytes) -> str:
+    """Return the body for the eye."""
     try:
-        event = msgspec.json.decode(body, type=_Event).type
-        return event, msgspec.json.format(body, indent=2).decode()
+        return msgspec.json.format(body, indent=2).decode()
     except (msgspec.DecodeError, UnicodeDecodeError):
-        return "", repr(body)
+        return repr(body)
 
 
 def _printable(text: str) -> str:

@@ -16,13 +16,18 @@ from asyncinfer.cli._webhook_options import (
     AllowNetworkOption,
     AllowPortOption,
     EndpointArgument,
+    PublicBaseUrlOption,
     ReceiversOwnerOption,
     guard_from,
+    one_of,
 )
 from asyncinfer.cli._webhook_tables import endpoints_table, origin_of
 from asyncinfer.cli._webhooks_of_store import now, print_json, with_endpoints
 
-JOB_EVENTS: tuple[wire.JobEvent, ...] = get_args(wire.JobEvent)
+EVENTS: tuple[wire.EndpointEvent, ...] = get_args(wire.EndpointEvent)
+ENDINGS: tuple[wire.EndpointEvent, ...] = ("job.succeeded", "job.failed", "job.canceled")
+PROOFS: tuple[wire.WebhookProof, ...] = get_args(wire.WebhookProof)
+FORMATS: tuple[wire.WebhookFormat, ...] = get_args(wire.WebhookFormat)
 
 
 def list_endpoints(store: StoreOption, owner: ReceiversOwnerOption = "", as_json: JsonOption = False) -> None:
@@ -46,13 +51,24 @@ def add_endpoint(
     store: StoreOption,
     event: Annotated[
         list[str] | None,
-        typer.Option("--event", metavar="EVENT", help=f"{', '.join(JOB_EVENTS)}; default: all of them."),
+        typer.Option("--event", metavar="EVENT", help=f"{', '.join(EVENTS)}; default: all endings."),
     ] = None,
     description: Annotated[str, typer.Option("--description", metavar="TEXT", help="For people.")] = "",
-    prove: Annotated[
-        bool,
-        typer.Option("--prove", help="It stays disabled until `asyncinfer webhooks prove` has had a challenge echoed."),
-    ] = False,
+    proof: Annotated[
+        str,
+        typer.Option(
+            "--proof",
+            metavar="PROOF",
+            help="challenge or cloudevents: it stays disabled until `asyncinfer webhooks prove` has asked it so.",
+        ),
+    ] = "none",
+    form: Annotated[
+        str,
+        typer.Option(
+            "--format", metavar="FORMAT", help=f"How events are written, for ever: one of {', '.join(FORMATS)}."
+        ),
+    ] = "standard",
+    public_base_url: PublicBaseUrlOption = "",
     owner: ReceiversOwnerOption = "",
     allow_network: AllowNetworkOption = None,
     allow_http: AllowHttpOption = False,
@@ -60,6 +76,7 @@ def add_endpoint(
     as_json: JsonOption = False,
 ) -> None:
     """Register a receiver, for jobs that name it as their webhook. Its secret is printed here, and nowhere else."""
+    chosen_proof, chosen_format = one_of("--proof", PROOFS, proof), one_of("--format", FORMATS, form)
     with errors_told():
         guard = guard_from(allow_network, port, allow_http=allow_http)
     endpoint = with_endpoints(
@@ -67,11 +84,13 @@ def add_endpoint(
         lambda endpoints: endpoints.register(
             owner,
             url,
-            events=event or JOB_EVENTS,
+            events=event or ENDINGS,
             description=description,
-            proof="challenge" if prove else "none",
+            proof=chosen_proof,
+            format=chosen_format,
         ),
         guard,
+        public_base_url,
     )
     _print_new_secret(endpoint, as_json=as_json)
 
@@ -109,11 +128,12 @@ def prove_endpoint(
     allow_network: AllowNetworkOption = None,
     allow_http: AllowHttpOption = False,
     port: AllowPortOption = None,
+    public_base_url: PublicBaseUrlOption = "",
 ) -> None:
-    """Send a receiver a challenge, and enable it when it is echoed."""
+    """Ask a receiver whether it wants webhooks, by a challenge or as CloudEvents do, and enable it when it does."""
     with errors_told():
         guard = guard_from(allow_network, port, allow_http=allow_http)
-    with_endpoints(store, lambda endpoints: endpoints.prove(owner, endpoint), guard)
+    with_endpoints(store, lambda endpoints: endpoints.prove(owner, endpoint), guard, public_base_url)
     print(f"{endpoint}  proven, and enabled")
 
 

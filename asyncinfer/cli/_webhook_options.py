@@ -3,8 +3,9 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
 from pathlib import Path
-from typing import TYPE_CHECKING, Annotated
+from typing import TYPE_CHECKING, Annotated, TypeVar
 
 import typer
 
@@ -12,6 +13,8 @@ from asyncinfer.errors import InvalidOption
 
 if TYPE_CHECKING:
     from asyncinfer.adapters.webhook import Guard
+
+T = TypeVar("T", bound=str)
 
 SECRET_VARIABLE = "ASYNCINFER_WEBHOOK_SECRET"
 EGRESS_PROXY_VARIABLE = "ASYNCINFER_WEBHOOK_EGRESS_PROXY"
@@ -62,6 +65,14 @@ AllowPortOption = Annotated[
     ),
 ]
 EndpointArgument = Annotated[str, typer.Argument(metavar="ENDPOINT", help="The receiver, as wh_….")]
+PublicBaseUrlOption = Annotated[
+    str,
+    typer.Option(
+        "--public-base-url",
+        metavar="URL",
+        help="The sender's, by which receivers of CloudEvents know it and its events.",
+    ),
+]
 ReceiversOwnerOption = Annotated[
     str, typer.Option("--owner", metavar="OWNER", help="Whose they are; default: the unnamed owner's.")
 ]
@@ -90,6 +101,14 @@ def guard_from(
 
     proxy = egress_proxy or os.environ.get(EGRESS_PROXY_VARIABLE) or None
     return Guard(allowed_networks=networks or (), allow_http=allow_http, ports=ports or None, egress_proxy=proxy)
+
+
+def one_of(option: str, words: Sequence[T], given: str) -> T:
+    """Return the word that an option names. Raise typer.BadParameter for another one."""
+    for word in words:
+        if word == given:
+            return word
+    raise typer.BadParameter(f"{option}: expected one of {', '.join(words)}, got {given!r}")
 
 
 def words_of(file: Path, what: str) -> list[str]:

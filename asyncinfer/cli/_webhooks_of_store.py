@@ -29,7 +29,9 @@ def with_store(store: str, do: Callable[[JobManager], Awaitable[T]]) -> T:
     return run(work())
 
 
-def with_endpoints(store: str, do: Callable[[Endpoints], Awaitable[T]], guard: Guard | None = None) -> T:
+def with_endpoints(
+    store: str, do: Callable[[Endpoints], Awaitable[T]], guard: Guard | None = None, public_base_url: str = ""
+) -> T:
     """Return what `do` makes of the store's endpoints; the guard says which of them may be called."""
     with errors_told():
         from asyncinfer.adapters.webhook import Endpoints, Guard, Transport
@@ -38,7 +40,7 @@ def with_endpoints(store: str, do: Callable[[Endpoints], Awaitable[T]], guard: G
 
     async def work(manager: JobManager) -> T:
         async with Transport(allows) as transport:
-            return await do(Endpoints(manager, allows, transport))
+            return await do(Endpoints(manager, allows, transport, public_base_url=public_base_url))
 
     return with_store(store, work)
 

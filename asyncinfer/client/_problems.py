@@ -184,6 +184,7 @@ _BY_SLUG: dict[str, _Maker] = {
     "idempotency-key-reused": _conflict,
     "webhook-url-rejected": _plain(InvalidOption),
     "webhook-not-proven": _plain(InvalidOption),
+    "too-many-webhooks": _plain(InvalidOption),
     "no-result": _no_result,
     "quota-exceeded": _quota_exceeded,
     "rate-limited": _quota_exceeded,
@@ -193,5 +194,6 @@ _BY_SLUG: dict[str, _Maker] = {
     "storage-full": _refused(StorageFull),
     "draining": _refused(Draining),
     "store-unavailable": _plain(StoreUnavailable),
+    "webhook-not-signed": _service_failed,
 }
 """One entry for each ProblemSlug."""

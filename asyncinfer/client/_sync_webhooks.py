@@ -5,12 +5,19 @@ from __future__ import annotations
 import builtins
 from collections.abc import Generator, Sequence
 from datetime import datetime
-from typing import Literal, Unpack
+from typing import Unpack
 
 from asyncinfer.client import _webhook_calls as calls
 from asyncinfer.client._shells import Shell
 from asyncinfer.client._webhook_calls import DeliveryQuery
-from asyncinfer.wire import Delivery, DeliveryAttempt, JobEvent, WebhookEndpoint
+from asyncinfer.wire import (
+    Delivery,
+    DeliveryAttempt,
+    EndpointEvent,
+    WebhookEndpoint,
+    WebhookFormat,
+    WebhookProof,
+)
 
 
 class Webhooks:
@@ -23,16 +30,18 @@ class Webhooks:
         self,
         url: str,
         *,
-        events: Sequence[JobEvent] | None = None,
+        events: Sequence[EndpointEvent] | None = None,
         description: str = "",
-        proof: Literal["none", "challenge"] = "none",
+        proof: WebhookProof = "none",
+        format: WebhookFormat = "standard",  # noqa: A002  its name on the wire
     ) -> WebhookEndpoint:
         """Register a receiver; what is returned is the only record that has its `secret`.
 
-        With `challenge` nothing is sent until `verify` has succeeded. It is not repeated after a lost answer. Raises
-        InvalidOption where the URL may not be called.
+        With a proof nothing is sent until `verify` has succeeded. `format` is how events are written for it, now and
+        for ever. It is not repeated after a lost answer. Raises InvalidOption where the URL may not be called.
         """
-        return self._shell.run(calls.register(url, events, description, proof, self._shell.patience))
+        asked = calls.registration_of(url, events, description, proof, format)
+        return self._shell.run(calls.register(asked, self._shell.patience))
 
     def list(self) -> builtins.list[WebhookEndpoint]:
         """Return every endpoint."""
@@ -47,7 +56,7 @@ class Webhooks:
         endpoint_id: str,
         *,
         url: str | None = None,
-        events: Sequence[JobEvent] | None = None,
+        events: Sequence[EndpointEvent] | None = None,
         description: str | None = None,
         enabled: bool | None = None,
     ) -> WebhookEndpoint:
@@ -60,7 +69,7 @@ class Webhooks:
         self._shell.run(calls.delete(endpoint_id, self._shell.patience))
 
     def verify(self, endpoint_id: str) -> WebhookEndpoint:
-        """Have a challenge sent; the endpoint is enabled when it echoes it. Raises InvalidOption when it does not."""
+        """Have the endpoint asked whether it wants webhooks, and enabled. Raises InvalidOption when it does not."""
         return self._shell.run(calls.verify(endpoint_id, self._shell.patience))
 
     def rotate_secret(self, endpoint_id: str) -> WebhookEndpoint:

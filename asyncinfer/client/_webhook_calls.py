@@ -21,12 +21,14 @@ from asyncinfer.wire import (
     Delivery,
     DeliveryAttempt,
     DeliveryList,
-    JobEvent,
+    EndpointEvent,
     Recover,
     Recovered,
     RegisterWebhook,
     WebhookEndpoint,
     WebhookEndpointList,
+    WebhookFormat,
+    WebhookProof,
 )
 
 T = TypeVar("T")
@@ -49,13 +51,10 @@ class DeliveryQuery(TypedDict, total=False):
     """Aware: not made after."""
 
 
-def register(
-    url: str, events: Sequence[JobEvent] | None, description: str, proof: Literal["none", "challenge"], p: Patience
-) -> Flow[WebhookEndpoint]:
+def register(asked: RegisterWebhook, patience: Patience) -> Flow[WebhookEndpoint]:
     """Register; not asked again once it may have been read: there would be two."""
-    wanted = UNSET if events is None else list(events)
-    body = msgspec.json.encode(RegisterWebhook(url=url, events=wanted, description=description, proof=proof))
-    return (yield from _post("/v1/webhooks", WebhookEndpoint, p, body, is_repeatable=False))
+    body = msgspec.json.encode(asked)
+    return (yield from _post("/v1/webhooks", WebhookEndpoint, patience, body, is_repeatable=False))
 
 
 def endpoints(patience: Patience) -> Flow[list[WebhookEndpoint]]:
@@ -120,8 +119,16 @@ def redeliver(delivery_id: str, patience: Patience) -> Flow[Delivery]:
     return (yield from _post(f"{_path_of_delivery(delivery_id)}/redeliver", Delivery, patience))
 
 
+def registration_of(
+    url: str, events: Sequence[EndpointEvent] | None, description: str, proof: WebhookProof, form: WebhookFormat
+) -> RegisterWebhook:
+    """Return the registration that is asked for."""
+    wanted = UNSET if events is None else list(events)
+    return RegisterWebhook(url=url, events=wanted, description=description, proof=proof, format=form)
+
+
 def changes_of(
-    url: str | None, events: Sequence[JobEvent] | None, description: str | None, enabled: bool | None
+    url: str | None, events: Sequence[EndpointEvent] | None, description: str | None, enabled: bool | None
 ) -> ChangeWebhook:
     """Return what is given as the change that is asked for."""
     return ChangeWebhook(

@@ -58,8 +58,9 @@ class FaultyOutbox(Outbox):
     async def recover(self, owner: str, endpoint: str, since: int, until: int, due_at: int) -> int:
         return await self._faults.through("outbox.recover", self._outbox.recover, owner, endpoint, since, until, due_at)
 
-    async def put_endpoint(self, endpoint: Endpoint) -> bool:
-        return await self._faults.through("outbox.put_endpoint", self._outbox.put_endpoint, endpoint)
+    async def put_endpoint(self, endpoint: Endpoint, *, because: str = "", notices: Sequence[NewDelivery] = ()) -> bool:
+        forward = self._outbox.put_endpoint
+        return await self._faults.through("outbox.put_endpoint", forward, endpoint, because=because, notices=notices)
 
     async def endpoints(self, owner: str | None, ids: Sequence[str] | None = None) -> Sequence[Endpoint]:
         return await self._faults.through("outbox.endpoints", self._outbox.endpoints, owner, ids)

@@ -58,15 +58,12 @@ class MemoryOutbox(Outbox):
         return leased
 
     async def expand(self, items: Sequence[tuple[Owed, Sequence[NewDelivery]]]) -> None:
-        now = self._clock.now()
         for owed, deliveries in items:
             if owed.n not in self._owed:
                 continue
             _, job = self._owed.pop(owed.n)
             self._withdraw(owed.n)
-            for new in deliveries:
-                if self._deliveries.add(job, new, now):
-                    self._charge(job)
+            self._add(job, deliveries)
             self._discharge(job)
 
     async def due(self, limit: int, lease: int, *, skip: Sequence[str] = ()) -> Sequence[Delivery]:
@@ -134,12 +131,15 @@ class MemoryOutbox(Outbox):
             self._reopen(row, due_at)
         return len(rows)
 
-    async def put_endpoint(self, endpoint: Endpoint) -> bool:
+    async def put_endpoint(self, endpoint: Endpoint, *, because: str = "", notices: Sequence[NewDelivery] = ()) -> bool:
         key = (endpoint.owner, endpoint.id)
         stored = self._endpoints.get(key)
         if endpoint.revision != (1 if stored is None else stored.revision + 1):
             return False
         self._endpoints[key] = endpoint
+        cause = self._deliveries.rows.get(because)
+        if cause is not None and cause.job.new.owner == endpoint.owner:
+            self._add(cause.job, notices)
         return True
 
     async def endpoints(self, owner: str | None, ids: Sequence[str] | None = None) -> Sequence[Endpoint]:
@@ -171,6 +171,11 @@ class MemoryOutbox(Outbox):
         rows = self._deliveries.of_job.get(row.new.job_key, {})
         for delivery in [each for each in rows.values() if each.status != "pending"]:
             self._deliveries.remove(delivery)
+
+    def _add(self, job: Row, deliveries: Sequence[NewDelivery]) -> None:
+        for new in deliveries:
+            if self._deliveries.add(job, new, self._clock.now()):
+                self._charge(job)
 
     def _settle_one(self, item: Settlement) -> bool:
         row = self._deliveries.rows.get(item.id)

@@ -88,8 +88,8 @@ class SQLiteOutbox(Outbox):
     async def recover(self, owner: str, endpoint: str, since: int, until: int, due_at: int) -> int:
         return await self._writer.step(lambda tx: moves.recover(tx, owner, endpoint, since, until, due_at))
 
-    async def put_endpoint(self, endpoint: Endpoint) -> bool:
-        return await self._writer.step(lambda tx: moves.put_endpoint(tx, endpoint))
+    async def put_endpoint(self, endpoint: Endpoint, *, because: str = "", notices: Sequence[NewDelivery] = ()) -> bool:
+        return await self._writer.step(lambda tx: moves.put_endpoint(tx, endpoint, because, notices))
 
     async def endpoints(self, owner: str | None, ids: Sequence[str] | None = None) -> Sequence[Endpoint]:
         name = "endpoints" if owner is None else "endpoints_of_owner"

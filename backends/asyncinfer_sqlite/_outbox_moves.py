@@ -33,14 +33,15 @@ def expand(tx: Transaction, items: Sequence[tuple[Owed, Sequence[NewDelivery]]])
     """Replace owed events by deliveries; what is owed no more adds nothing."""
     for owed, deliveries in items:
         if tx.execute(SQL["expand"], (owed.n,)).rowcount:
-            tx.write(SQL["add_delivery"], [_delivery_values(tx, owed, each) for each in deliveries])
+            key = JobKey(owed.owner, owed.id)
+            tx.write(SQL["add_delivery"], [_delivery_values(tx, key, each) for each in deliveries])
 
 
-def _delivery_values(tx: Transaction, owed: Owed, new: NewDelivery) -> tuple[object, ...]:
+def _delivery_values(tx: Transaction, key: JobKey, new: NewDelivery) -> tuple[object, ...]:
     return (
         new.id,
-        owed.owner,
-        owed.id,
+        key.owner,
+        key.id,
         new.target,
         new.event,
         new.body,
@@ -106,12 +107,15 @@ def recover(tx: Transaction, owner: str, endpoint: str, since: int, until: int, 
     return tx.execute(SQL["recover"], (due_at, owner, endpoint, since, until)).rowcount
 
 
-def put_endpoint(tx: Transaction, endpoint: Endpoint) -> bool:
-    """Store an endpoint whose revision follows the stored one."""
+def put_endpoint(tx: Transaction, endpoint: Endpoint, because: str, notices: Sequence[NewDelivery]) -> bool:
+    """Store an endpoint whose revision follows the stored one, and what is told of it."""
     row = tx.execute(SQL["endpoint_revision"], (endpoint.owner, endpoint.id)).fetchone()
     if endpoint.revision != (1 if row is None else row[0] + 1):
         return False
     tx.write(SQL["put_endpoint"], [(endpoint.owner, endpoint.id, _encode(endpoint), endpoint.revision)])
+    if notices and (cause := tx.execute(SQL["job_of"], (because, endpoint.owner)).fetchone()) is not None:
+        key = JobKey(endpoint.owner, cause[0])
+        tx.write(SQL["add_delivery"], [_delivery_values(tx, key, each) for each in notices])
     return True
 
 

@@ -83,6 +83,27 @@ async def test_a_challenge_is_echoed_to_who_has_the_secret(listener: Listener) -
     assert (answer.json(), refused.status_code) == ({"challenge": "c-1"}, 401)
 
 
+@pytest.mark.parametrize("is_binary", [False, True])
+async def test_cloud_events_are_told_and_their_challenge_echoed(listener: Listener, is_binary: bool) -> None:
+    event, data = "asyncinfer.webhook.verification", '{"challenge":"c-1","endpoint":"wh_1"}'
+    body = data if is_binary else f'{{"specversion":"1.0","type":"{event}","data":{data}}}'
+    headers = {"ce-type": event} if is_binary else {"content-type": "application/cloudevents+json"}
+
+    answer = await listener.post(body, {**signed(body), **headers})
+
+    told = await listener.told()
+    assert (answer.json(), told["event"], told["is_verified"]) == ({"challenge": "c-1"}, "webhook.verification", True)
+
+
+async def test_the_handshake_of_cloud_events_is_answered(listener: Listener) -> None:
+    answer = await listener.client.options("/hooks", headers={"WebHook-Request-Origin": "api.example.com"})
+
+    assert (answer.status_code, answer.headers["allow"]) == (200, "POST")
+    assert answer.headers["webhook-allowed-origin"] == "api.example.com"
+    assert answer.headers["webhook-allowed-rate"] == "*"
+    assert (await listener.client.options("/hooks")).status_code == 405
+
+
 async def test_a_body_that_is_too_large_is_not_kept(listener: Listener) -> None:
     body = "a" * (MAX_BODY_BYTES + 1)
 

@@ -150,6 +150,32 @@ async def test_a_test_that_does_not_arrive_fails(asyncinfer: Asyncinfer, manager
     assert (done.returncode, "blocked" in done.stdout) == (1, True)
 
 
+async def test_a_receiver_of_cloud_events_proves_itself(
+    asyncinfer: Asyncinfer, manager: JobManager, listener: Running
+) -> None:
+    url: str = (await listener.told())["url"]
+    base = ("--public-base-url", "https://api.example.com/x")
+    local = (*LOCAL, urlsplit(url).port)
+    kinds = ("--proof", "cloudevents", "--format", "cloudevents-binary")
+    added = answer(asyncinfer, "add", url, *local, *kinds, "--event", "webhook.disabled", *base)
+
+    assert "proven" in said(asyncinfer, "prove", added["id"], *local, *base)
+    (proven,) = answer(asyncinfer, "list")["data"]
+    assert (proven["verified"], proven["proof"], proven["format"]) == (True, "cloudevents", "cloudevents-binary")
+    assert proven["events"] == ["webhook.disabled"]
+
+
+@pytest.mark.parametrize("option", ["--proof", "--format", "--event"])
+def test_a_word_that_an_option_does_not_know_makes_nothing(
+    asyncinfer: Asyncinfer, manager: JobManager, option: str
+) -> None:
+    done = asyncinfer("webhooks", "add", URL, *map(str, LOCAL), "8123", option, "job.gone", "--store", STORE)
+
+    assert done.returncode != 0
+    assert "expected" in done.stderr
+    assert answer(asyncinfer, "list")["data"] == []
+
+
 async def test_a_receiver_proves_itself(asyncinfer: Asyncinfer, manager: JobManager, listener: Running) -> None:
     url: str = (await listener.told())["url"]
     endpoint = await registered(manager, url, is_enabled=False)

@@ -272,5 +272,8 @@ class _Receiver:
     async def post(self, target: str, headers: Mapping[str, str], body: bytes) -> Response:
         return Response(kind="delivered", status=200)
 
+    async def options(self, target: str, headers: Mapping[str, str]) -> Response:
+        return Response(kind="delivered", status=200, allowed_origin="*")
+
     async def close(self) -> None:
         """Keep nothing."""

@@ -53,7 +53,7 @@ HTTP_GROUPS = {
 WEBHOOK_GROUPS = {
     "receiving": ("verify", "SignatureInvalid"),
     "sending": ("WebhookSender",),
-    "endpoints": ("Endpoints", "UnknownEndpoint", "NotProven"),
+    "endpoints": ("Endpoints", "UnknownEndpoint", "NotProven", "TooManyEndpoints", "SigningFailed"),
     "guard": ("Guard", "UrlRejected", "Transport"),
     "signing": ("Secret", "Signer", "HmacSigner", "Ed25519Signer", "signed_headers"),
     "keys": ("PrivateKey", "PublicKey", "jwks", "Jwks", "Jwk"),

@@ -33,6 +33,7 @@ NUMBERS = (
     Fixed("webhook._registered", "FAILING_MS", "of failures only, and an endpoint is disabled"),
     Fixed("webhook._endpoints", "OVERLAP_SECONDS", "both secrets sign after a rotation, unless told otherwise"),
     Fixed("webhook._endpoints", "LONGEST_DESCRIPTION", "characters of an endpoint's description"),
+    Fixed("webhook._endpoints", "MOST_ENDPOINTS", "registered endpoints of one owner"),
     Fixed("webhook._endpoints", "CHANGES_TRIED", "times to write a change of an endpoint that others change meanwhile"),
     Fixed("webhook._envelope", "FULL_BYTES", "the largest body with the whole job; a larger one is thin"),
     Fixed("webhook._targets", "LONGEST_URL", "characters of a URL"),

@@ -37,7 +37,8 @@ async def webhooks_of(call: Call, job: Job) -> wire.WebhookState | None:
         return None
     deliveries: Sequence[Delivery] = ()
     if job.is_terminal:  # before that nothing is owed, so nothing is looked up
-        deliveries = await call.service.webhooks.manager.outbox.of_job(job.job_key)
+        found = await call.service.webhooks.manager.outbox.of_job(job.job_key)
+        deliveries = [one for one in found if one.event.startswith("job.")]  # others tell of endpoints
     due = [one.due_at for one in deliveries if one.status == "pending"]
     return wire.WebhookState(
         status=_status(deliveries),

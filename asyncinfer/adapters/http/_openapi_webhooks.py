@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from asyncinfer import wire
+from asyncinfer.adapters.webhook._cloud_events import TYPE_PREFIX
 
 Json = dict[str, Any]  # Any: JSON has no type of its own
 
@@ -25,15 +26,28 @@ def callbacks() -> Json:
     """Return what a submit with `webhook.url` is followed by."""
     endings = [event for event in _EVENTS if event.startswith("job.")]
     return {
-        "ended": {"{$request.body#/webhook/url}": {"post": _post("The job has ended.", endings, _JOB, _ANSWERS_OF_URL)}}
+        "ended": {
+            "{$request.body#/webhook/url}": {
+                "post": _post("The job has ended.", endings, _JOB, _ANSWERS_OF_URL, is_for_endpoints=False)
+            }
+        }
     }
 
 
-def _post(says: str, events: list[str], data: Json, answers: Mapping[str, str]) -> Json:
+def _post(
+    says: str, events: list[str], data: Json, answers: Mapping[str, str], *, is_for_endpoints: bool = True
+) -> Json:
+    content: Json = {"application/json": {"schema": _envelope(events, data)}}
+    if is_for_endpoints:
+        bare = {"description": "Of the format `cloudevents-binary`, beside headers `ce-…`.", "allOf": [data]}
+        content = {
+            "application/json": {"schema": {"anyOf": [_envelope(events, data), bare]}},
+            "application/cloudevents+json": {"schema": _cloud_event(events, data)},
+        }
     return {
         "summary": says,
         "parameters": [_header(name, *told) for name, told in _HEADERS.items()],
-        "requestBody": {"required": True, "content": {"application/json": {"schema": _envelope(events, data)}}},
+        "requestBody": {"required": True, "content": content},
         "responses": {status: {"description": follows} for status, follows in answers.items()},
         "security": [],
     }
@@ -61,6 +75,24 @@ def _envelope(events: list[str], data: Json) -> Json:
     }
 
 
+def _cloud_event(events: list[str], data: Json) -> Json:
+    """Return what an endpoint gets whose format is `cloudevents-structured`."""
+    texts = {name: {"type": "string", "minLength": 1} for name in ("id", "source", "subject")}
+    return {
+        "type": "object",
+        "required": ["specversion", "id", "source", "type", "subject", "time", "datacontenttype", "data"],
+        "properties": {
+            **texts,
+            "specversion": {"const": "1.0"},
+            "type": {"enum": [TYPE_PREFIX + event for event in events]},
+            "time": {"type": "string", "format": "date-time", "description": "When it happened."},
+            "datacontenttype": {"const": "application/json"},
+            "truncated": {"type": "boolean", "default": False, "description": "`data` only names the job."},
+            "data": data,
+        },
+    }
+
+
 def _said(member: str, says: str) -> Json:
     return {"type": "object", "required": [member], "properties": {member: {"type": "string", "description": says}}}
 
@@ -80,6 +112,19 @@ _EVENTS: Mapping[str, tuple[str, Json]] = {
         "A registered endpoint is asked whether it wants webhooks: it answers 2xx with the challenge as its body, or as"
         " `challenge` of a JSON object.",
         _said("challenge", "What to send back."),
+    ),
+    "webhook.disabled": (
+        "Another of the owner's endpoints is disabled: it answered 410, or every attempt of 120 hours failed.",
+        {
+            "type": "object",
+            "required": ["endpoint", "url_host", "disabled_because", "disabled_at"],
+            "properties": {
+                "endpoint": {"type": "string", "description": "Its id."},
+                "url_host": {"type": "string", "description": "Scheme and host of its URL."},
+                "disabled_because": {"type": "string"},
+                "disabled_at": {"type": "string", "format": "date-time"},
+            },
+        },
     ),
     "webhook.test": ("Somebody tries a registered endpoint out.", _said("endpoint", "Its id.")),
 }

@@ -11,7 +11,13 @@ from collections.abc import Callable, Sequence
 from typing import Any
 
 from asyncinfer import wire
-from asyncinfer.adapters.webhook.errors import NotProven, UnknownEndpoint, UrlRejected
+from asyncinfer.adapters.webhook.errors import (
+    NotProven,
+    SigningFailed,
+    TooManyEndpoints,
+    UnknownEndpoint,
+    UrlRejected,
+)
 from asyncinfer.errors import (
     AsyncinferError,
     Draining,
@@ -46,6 +52,7 @@ _STATUS: dict[wire.ProblemSlug, tuple[int, str]] = {
     "idempotency-key-reused": (422, "The idempotency key names a job of another request"),
     "webhook-url-rejected": (422, "Webhooks cannot be sent there"),
     "webhook-not-proven": (422, "The endpoint did not prove that it wants webhooks"),
+    "too-many-webhooks": (422, "You have as many endpoints as one may have"),
     "no-result": (424, "The job ended without a result"),
     "quota-exceeded": (429, "Your quota is used up"),
     "rate-limited": (429, "Too many requests"),
@@ -55,6 +62,7 @@ _STATUS: dict[wire.ProblemSlug, tuple[int, str]] = {
     "storage-full": (503, "The storage is full"),
     "draining": (503, "The service is shutting down"),
     "store-unavailable": (503, "The store does not answer"),
+    "webhook-not-signed": (503, "The webhook could not be signed"),
 }
 
 
@@ -155,7 +163,9 @@ _ANSWERS: Sequence[tuple[type[AsyncinferError], Callable[[Any], ProblemRaised]]]
     (TooLarge, _too_large),
     (UrlRejected, lambda error: problem("webhook-url-rejected", error.kind)),
     (UnknownEndpoint, lambda error: problem("not-found", "there is no such webhook endpoint")),
-    (NotProven, lambda error: problem("webhook-not-proven", "it did not echo the challenge")),
+    (NotProven, lambda error: problem("webhook-not-proven", str(error))),
+    (TooManyEndpoints, lambda error: problem("too-many-webhooks", str(error))),
+    (SigningFailed, lambda error: problem("webhook-not-signed", "nothing was sent; a signer of the server failed")),
     (UnknownModel, lambda error: problem("model-not-found")),
     (UnknownJob, lambda error: problem("job-not-found")),
     (JobExpired, lambda error: problem("job-expired", job_id=error.job_id or None)),

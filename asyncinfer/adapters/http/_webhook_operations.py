@@ -42,7 +42,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
             says="Register a receiver of webhooks.",
             takes=wire.RegisterWebhook,
             gives={201: Gives("It, with its secret: shown here only.", wire.WebhookEndpoint, ("Location",))},
-            problems=_TAKES,
+            problems=(*_TAKES, "too-many-webhooks"),
         ),
         "GET": Operation(
             id="listWebhooks",
@@ -83,10 +83,10 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
         "POST": Operation(
             id="verifyWebhook",
             handler=_webhooks.verify,
-            says="Send a challenge; the receiver is enabled when it echoes it.",
+            says="Ask a receiver whether it wants webhooks; it is enabled when it does.",
             parameters=(_WEBHOOK,),
             gives={200: Gives("It is proven.", wire.WebhookEndpoint)},
-            problems=(*_KNOWN, "webhook-not-proven"),
+            problems=(*_KNOWN, "webhook-not-proven", "webhook-not-signed"),
         )
     },
     "/v1/webhooks/{id}/rotate-secret": {
@@ -106,7 +106,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
             says="Send a signed `webhook.test`, once.",
             parameters=(_WEBHOOK,),
             gives={200: Gives("How it went.", wire.DeliveryAttempt)},
-            problems=_KNOWN,
+            problems=(*_KNOWN, "webhook-not-signed"),
         )
     },
     "/v1/webhooks/{id}/recover": {

@@ -38,6 +38,7 @@ async def register(call: Call) -> Answer:
         events=EVERY_EVENT if asked.events is UNSET else asked.events,
         description=asked.description,
         proof=asked.proof,
+        format=asked.format,
     )
     url = f"{call.service.base_url}/v1/webhooks/{endpoint.id}".encode()
     return answer(endpoint_told(endpoint, shows_secret=True), 201, [(b"location", url)])
@@ -79,7 +80,7 @@ async def delete(call: Call) -> Answer:
 
 
 async def verify(call: Call) -> Answer:
-    """Send a challenge; the endpoint is enabled when it is echoed."""
+    """Ask the endpoint whether it wants webhooks; it is enabled when it does."""
     endpoints = await _endpoints(call)
     return answer(endpoint_told(await endpoints.prove(call.owned.owner, _id(call))))
 

@@ -16,7 +16,14 @@ from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.adapters.webhook._signing import Ed25519Signer, HmacSigner, Signer, signed_headers
 from asyncinfer.adapters.webhook._told import delivery_told, endpoint_told
 from asyncinfer.adapters.webhook._verify import verify
-from asyncinfer.adapters.webhook.errors import NotProven, SignatureInvalid, UnknownEndpoint, UrlRejected
+from asyncinfer.adapters.webhook.errors import (
+    NotProven,
+    SignatureInvalid,
+    SigningFailed,
+    TooManyEndpoints,
+    UnknownEndpoint,
+    UrlRejected,
+)
 from asyncinfer.errors import MissingExtra
 
 if TYPE_CHECKING:
@@ -38,6 +45,8 @@ __all__ = [
     "Secret",
     "SignatureInvalid",
     "Signer",
+    "SigningFailed",
+    "TooManyEndpoints",
     "Transport",
     "UnknownEndpoint",
     "UrlRejected",

@@ -10,8 +10,10 @@ from typing import Protocol
 
 from asyncinfer._shown_target import shown_target
 from asyncinfer.abc import Clock, Delivery, DeliveryAttempt, Endpoint, Outbox, Settlement
+from asyncinfer.adapters.webhook._cloud_events import headers_in
 from asyncinfer.adapters.webhook._hand import Went
-from asyncinfer.adapters.webhook._registered import after_attempt, secrets_of
+from asyncinfer.adapters.webhook._notices import notices_of
+from asyncinfer.adapters.webhook._registered import EndpointState, after_attempt, secrets_of, state_of
 from asyncinfer.adapters.webhook._response import Response
 from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.adapters.webhook._signing import HmacSigner, Signer, signed_headers
@@ -20,6 +22,8 @@ from asyncinfer.errors import StoreError
 
 SIGNING_SECONDS = 10.0
 """A signer that takes longer, a KMS that is away, has failed."""
+REQUEST_ORIGIN = "webhook-request-origin"
+"""What every request has that goes to an endpoint proven by the handshake of CloudEvents."""
 NOTES_TRIED = 5
 """Times to write what an attempt makes of an endpoint that others change meanwhile."""
 logger = logging.getLogger("asyncinfer.webhook")
@@ -29,6 +33,8 @@ class Posts(Protocol):
     """What carries a request to a receiver: a `Transport`, or a test's stand-in."""
 
     async def post(self, target: str, headers: Mapping[str, str], body: bytes) -> Response: ...
+
+    async def options(self, target: str, headers: Mapping[str, str]) -> Response: ...
 
     async def close(self) -> None: ...
 
@@ -82,12 +88,16 @@ class Attempts:
                 return "neither"
         answered = await self._answered(delivery, endpoint)
         settlement = settlement_of(delivery, answered, self._random.random(), now=self._clock.now())
+        noted = None if answered.is_ours else endpoint
+        if noted is not None and not answered.is_delivered:
+            # First: once it is settled its job may be forgotten, with which goes what others are told of the endpoint.
+            await self._note(noted, answered, delivery)
         self._settle(settlement)
         _tell(delivery, settlement)
+        if noted is not None and answered.is_delivered:
+            await self._note(noted, answered, delivery)
         if answered.is_ours:
             return "neither"
-        if endpoint is not None:
-            await self._note(endpoint, answered)
         return "delivered" if answered.is_delivered else "failed"
 
     async def _answered(self, delivery: Delivery, endpoint: Endpoint | None) -> Answered:
@@ -103,11 +113,12 @@ class Attempts:
             )
             return self._failed(f"it could not be signed: {why}")
         url = delivery.target if endpoint is None else endpoint.target
+        state = EndpointState() if endpoint is None else state_of(endpoint)
+        told = headers_in(state.format, state.source, delivery.id, delivery.event, delivery.body)
+        headers = {**told, **origin_header(state), **headers}
         try:
             async with asyncio.timeout(self._seconds - SIGNING_SECONDS):
-                response = await self._transport.post(
-                    url, {"content-type": "application/json", **headers}, delivery.body
-                )
+                response = await self._transport.post(url, headers, delivery.body)
         except TimeoutError:
             detail = "the transport took longer than attempt_seconds"
             return Answered(attempt=DeliveryAttempt(at=now, kind="timeout", detail=detail))
@@ -129,16 +140,19 @@ class Attempts:
             secrets = list(self._secrets)
         return [*(HmacSigner(secret) for secret in secrets), *self._signers]
 
-    async def _note(self, endpoint: Endpoint, answered: Answered) -> None:
-        """Remember since when an endpoint fails; disable it when it wants nothing more, or fails for too long."""
+    async def _note(self, endpoint: Endpoint, answered: Answered, delivery: Delivery) -> None:
+        """Remember since when an endpoint fails; disable it when it wants nothing more, or fails for too long.
+
+        What others are told of that is stored by the same step: whoever is second finds it disabled, and tells nothing.
+        """
         for _ in range(NOTES_TRIED):
             now = self._clock.now()
             after = after_attempt(endpoint, is_delivered=answered.is_delivered, is_gone=answered.is_gone, now=now)
             if after is None:
                 return
             try:
-                if await self._outbox.put_endpoint(after):
-                    if not after.is_enabled:
+                if await self._put(endpoint, after, delivery, now):
+                    if endpoint.is_enabled and not after.is_enabled:
                         logger.warning("webhook endpoint %s is disabled", endpoint.id)
                     return
                 found = await self._outbox.endpoints(endpoint.owner, [endpoint.id])
@@ -147,6 +161,17 @@ class Attempts:
             if not found:
                 return
             endpoint = found[0]
+
+    async def _put(self, before: Endpoint, after: Endpoint, delivery: Delivery, now: int) -> bool:
+        if after.is_enabled or not before.is_enabled:
+            return await self._outbox.put_endpoint(after)
+        others = await self._outbox.endpoints(after.owner)
+        return await self._outbox.put_endpoint(after, because=delivery.id, notices=notices_of(after, others, now))
+
+
+def origin_header(state: EndpointState) -> Mapping[str, str]:
+    """Return the header that an endpoint has asked for by allowing this sender; empty for every other."""
+    return {REQUEST_ORIGIN: state.origin} if state.origin else {}
 
 
 def _tell(delivery: Delivery, settlement: Settlement) -> None:

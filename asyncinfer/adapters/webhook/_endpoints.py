@@ -2,28 +2,43 @@
 
 from __future__ import annotations
 
+import asyncio
 import hmac
+import re
 import secrets
 from collections.abc import Callable, Sequence
-from typing import Literal
+from typing import get_args
+from urllib.parse import urlsplit
 
 import msgspec
 from msgspec.structs import replace
 
-from asyncinfer import JobManager
+from asyncinfer import JobManager, wire
 from asyncinfer.abc import Clock, Endpoint, Outbox
-from asyncinfer.adapters.webhook._attempts import Posts
+from asyncinfer.adapters.webhook._attempts import REQUEST_ORIGIN, SIGNING_SECONDS, Posts, origin_header
+from asyncinfer.adapters.webhook._cloud_events import DEFAULT_SOURCE, body_in, headers_in
 from asyncinfer.adapters.webhook._envelope import body_of_notice, message_id
 from asyncinfer.adapters.webhook._guard import Guard
-from asyncinfer.adapters.webhook._registered import EndpointState, changed, new_endpoint_id, secrets_of, state_of
+from asyncinfer.adapters.webhook._registered import (
+    EndpointState,
+    Format,
+    Proof,
+    changed,
+    new_endpoint_id,
+    secrets_of,
+    state_of,
+)
 from asyncinfer.adapters.webhook._response import Response
 from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.adapters.webhook._signing import HmacSigner, Signer, signed_headers
-from asyncinfer.adapters.webhook.errors import NotProven, UnknownEndpoint
+from asyncinfer.adapters.webhook.errors import NotProven, SigningFailed, TooManyEndpoints, UnknownEndpoint
 from asyncinfer.errors import InvalidOption
 
-Proof = Literal["none", "challenge"]
 JOB_EVENTS = ("job.succeeded", "job.failed", "job.canceled")
+"""What an endpoint is told of that names no events."""
+EVENTS: tuple[wire.EndpointEvent, ...] = get_args(wire.EndpointEvent)
+MOST_ENDPOINTS = 100
+"""Of one owner."""
 OVERLAP_SECONDS = 86_400.0
 """How long the previous secret goes on signing after a rotation."""
 LONGEST_DESCRIPTION = 256
@@ -34,14 +49,24 @@ CHANGES_TRIED = 20
 class Endpoints:
     """The endpoints of all owners of a manager's store. Every call names the owner it is for.
 
-    Raises UrlRejected where a URL may not be called, and UnknownEndpoint.
+    `public_base_url` is the sender's: its host is what it is called in the handshake of CloudEvents, and all of it the
+    source of events in their formats. Raises UrlRejected where a URL may not be called, and UnknownEndpoint.
     """
 
-    def __init__(self, manager: JobManager, guard: Guard, transport: Posts, *, signers: Sequence[Signer] = ()) -> None:
+    def __init__(
+        self,
+        manager: JobManager,
+        guard: Guard,
+        transport: Posts,
+        *,
+        signers: Sequence[Signer] = (),
+        public_base_url: str = "",
+    ) -> None:
         self._manager = manager
         self._guard = guard
         self._transport = transport
         self._signers = signers
+        self._base_url = public_base_url.rstrip("/")
 
     @property
     def _outbox(self) -> Outbox:
@@ -52,12 +77,25 @@ class Endpoints:
         return self._manager.clock
 
     async def register(
-        self, owner: str, url: str, *, events: Sequence[str] = JOB_EVENTS, description: str = "", proof: Proof = "none"
+        self,
+        owner: str,
+        url: str,
+        *,
+        events: Sequence[str] = JOB_EVENTS,
+        description: str = "",
+        proof: Proof = "none",
+        format: Format = "standard",  # noqa: A002  its name on the wire
     ) -> Endpoint:
-        """Register a receiver and give it a secret. With `challenge` it is disabled until `prove` has succeeded."""
+        """Register a receiver and give it a secret. With a proof it is disabled until `prove` has succeeded.
+
+        `format` is how events are written for it, now and for ever. Raises TooManyEndpoints.
+        """
         _check_events(events)
         _check_description(description)
+        if proof == "cloudevents":
+            self._origin()
         await self._guard.check(url)
+        await self._check_room(owner, MOST_ENDPOINTS - 1)
         endpoint = Endpoint(
             id=new_endpoint_id(),
             owner=owner,
@@ -66,9 +104,22 @@ class Endpoints:
             secrets=(Secret.new().reveal(),),
             is_enabled=proof == "none",
             created_at=self._clock.now(),
-            settings=msgspec.msgpack.encode(EndpointState(description=description, needs_proof=proof == "challenge")),
+            settings=msgspec.msgpack.encode(
+                EndpointState(
+                    description=description,
+                    format=format,
+                    source="" if format == "standard" else self._base_url or DEFAULT_SOURCE,
+                    proof=proof,
+                    needs_proof=proof != "none",
+                )
+            ),
         )
         await self._outbox.put_endpoint(endpoint)
+        try:
+            await self._check_room(owner, MOST_ENDPOINTS)  # others may have registered meanwhile
+        except TooManyEndpoints:
+            await self._outbox.delete_endpoint(owner, endpoint.id)
+            raise
         return endpoint
 
     async def get(self, owner: str, endpoint_id: str) -> Endpoint:
@@ -110,7 +161,7 @@ class Endpoints:
                 state = replace(state, description=description)
             target = endpoint.target if url is None else url
             if state.is_verified and target != endpoint.target:
-                state = replace(state, is_verified=False, needs_proof=True)
+                state = replace(state, is_verified=False, needs_proof=True, origin="")
             if state.needs_proof and is_enabled:
                 raise NotProven("the endpoint must prove first that it wants to be called")
             if is_enabled:
@@ -143,37 +194,77 @@ class Endpoints:
         return await self._update(owner, endpoint_id, rotated)
 
     async def prove(self, owner: str, endpoint_id: str) -> Endpoint:
-        """Send a challenge, and enable the endpoint when it is echoed. Raises NotProven.
+        """Ask the endpoint whether it wants webhooks, and enable it when it does. Raises NotProven and SigningFailed.
 
         A signed POST `webhook.verification` with `{"challenge": …}` in its data; the answer's body must be the
-        challenge, or JSON with it as `challenge`.
+        challenge, or JSON with it as `challenge`. Of one registered with the proof `cloudevents`: an OPTIONS with
+        `WebHook-Request-Origin`; a 2xx must have it, or `*`, as `WebHook-Allowed-Origin`.
         """
         endpoint = await self.get(owner, endpoint_id)
-        challenge = secrets.token_urlsafe(32)
-        response = await self._notify(endpoint, "webhook.verification", {"challenge": challenge})
-        if not response.is_delivered or not _is_echo(response.body, challenge):
-            raise NotProven("the endpoint did not echo the challenge")
+        origin = ""
+        if state_of(endpoint).proof == "cloudevents":
+            origin = self._origin()
+            await self._ask_for_permission(endpoint, origin)
+        else:
+            await self._challenge(endpoint)
 
         def proven(now: Endpoint) -> Endpoint:
             if now.target != endpoint.target:
-                raise NotProven("the endpoint's URL was changed meanwhile, and the new one has echoed nothing")
-            state = replace(state_of(now), is_verified=True, needs_proof=False)
+                raise NotProven("the endpoint's URL was changed meanwhile, and the new one has proven nothing")
+            state = replace(state_of(now), is_verified=True, needs_proof=False, origin=origin)
             return changed(now, replace(state, failing_since=None, disabled_because=""), is_enabled=True)
 
         return await self._update(owner, endpoint_id, proven)
 
     async def test(self, owner: str, endpoint_id: str) -> Response:
-        """Send a signed `webhook.test`, once, and return how it went."""
+        """Send a signed `webhook.test`, once, and return how it went. Raises SigningFailed."""
         endpoint = await self.get(owner, endpoint_id)
         return await self._notify(endpoint, "webhook.test", {"endpoint": endpoint.id})
 
+    async def _challenge(self, endpoint: Endpoint) -> None:
+        challenge = secrets.token_urlsafe(32)
+        data = {"challenge": challenge, "endpoint": endpoint.id}
+        response = await self._notify(endpoint, "webhook.verification", data)
+        if not response.is_delivered or not _is_echo(response.body, challenge):
+            raise NotProven("the endpoint did not echo the challenge")
+
+    async def _ask_for_permission(self, endpoint: Endpoint, origin: str) -> None:
+        """Do the handshake of CloudEvents' HTTP 1.1 Web Hooks 1.0, section 4: at once, not by a callback."""
+        response = await self._transport.options(endpoint.target, {REQUEST_ORIGIN: origin})
+        allowed = (response.allowed_origin or "").lower()
+        if not response.is_delivered or allowed not in (origin, "*"):
+            raise NotProven(f"the endpoint did not allow {origin} to send to it")
+
+    def _origin(self) -> str:
+        """Return what this sender is called. Raises InvalidOption."""
+        try:
+            origin = urlsplit(self._base_url).hostname or ""
+        except ValueError:
+            origin = ""
+        if not _HOST.fullmatch(origin):
+            raise InvalidOption("proof: cloudevents needs a sender with a public_base_url, whose host it is called by")
+        return origin
+
     async def _notify(self, endpoint: Endpoint, event: str, data: dict[str, str]) -> Response:
         now = self._clock.now()
-        body = body_of_notice(event, now, data)
+        state = state_of(endpoint)
         name = message_id(now, endpoint.owner, endpoint.id, event, secrets.token_hex(16))
+        body = body_in(state.format, state.source, name, body_of_notice(event, now, data))
+        told = headers_in(state.format, state.source, name, event, body)
+        signed = await self._signed(endpoint, name, now, body)
+        return await self._transport.post(endpoint.target, {**told, **origin_header(state), **signed}, body)
+
+    async def _signed(self, endpoint: Endpoint, name: str, now: int, body: bytes) -> dict[str, str]:
         signers = [HmacSigner(Secret.parse(text)) for text in secrets_of(endpoint, now)]
-        headers = await signed_headers(name, now // 1000, body, [*signers, *self._signers])
-        return await self._transport.post(endpoint.target, {"content-type": "application/json", **headers}, body)
+        try:
+            async with asyncio.timeout(SIGNING_SECONDS):
+                return await signed_headers(name, now // 1000, body, [*signers, *self._signers])
+        except Exception as error:  # a signer is somebody's own: a KMS may fail in any way
+            raise SigningFailed(f"nothing was sent, it could not be signed: {type(error).__qualname__}") from error
+
+    async def _check_room(self, owner: str, most: int) -> None:
+        if len(await self._outbox.endpoints(owner)) > most:
+            raise TooManyEndpoints(f"there are {MOST_ENDPOINTS} webhook endpoints, as many as one may have; delete one")
 
     async def _update(self, owner: str, endpoint_id: str, change: Callable[[Endpoint], Endpoint]) -> Endpoint:
         """Change an endpoint as it stands, and again where somebody else, the sender even, was faster."""
@@ -194,10 +285,13 @@ def _is_echo(body: bytes, challenge: str) -> bool:
 
 
 def _check_events(events: Sequence[str]) -> None:
-    if not events or not set(events) <= set(JOB_EVENTS):
-        raise InvalidOption(f"events: expected some of {', '.join(JOB_EVENTS)}")
+    if not events or not set(events) <= set(EVENTS):
+        raise InvalidOption(f"events: expected some of {', '.join(EVENTS)}")
 
 
 def _check_description(description: str) -> None:
     if len(description) > LONGEST_DESCRIPTION or not description.isprintable():
         raise InvalidOption(f"description: expected at most {LONGEST_DESCRIPTION} printable characters")
+
+
+_HOST = re.compile(r"[A-Za-z0-9._:-]{1,255}")

@@ -60,5 +60,10 @@ def message_id(at: int, *parts: str) -> str:
     return f"msg_{at:012x}{base64.b32encode(digest[:20]).decode().lower()}"
 
 
+def instant_of(message_id: str) -> int:
+    """Return the instant of the event that an id names, in milliseconds."""
+    return int(message_id[4:16], 16)
+
+
 def instant(milliseconds: int) -> datetime:
     return datetime.fromtimestamp(milliseconds / 1000, UTC)

@@ -10,7 +10,9 @@ from msgspec.structs import replace
 from asyncinfer import Job, JobKey, JobManager, Subscription
 from asyncinfer.abc import Clock, Endpoint, NewDelivery, Outbox, Owed
 from asyncinfer.adapters._job_answer import JobAnswers
+from asyncinfer.adapters.webhook._cloud_events import body_in
 from asyncinfer.adapters.webhook._envelope import FULL_BYTES, body_of, body_of_forgotten, message_id, thin_body_of
+from asyncinfer.adapters.webhook._registered import EndpointState, state_of
 
 OWED_AT_ONCE = 200
 LEASE_SECONDS = 60
@@ -64,16 +66,7 @@ class Expander:
             return []
         body = await self._body(event, owed, job)
         return [
-            NewDelivery(
-                # Of the target as the job has it: an endpoint whose URL changes in between is still told once.
-                id=message_id(owed.at, owed.owner, owed.id, str(owed.revision), event, subscription.target),
-                target=url,
-                event=event,
-                body=body,
-                endpoint=endpoint,
-                secret="" if endpoint else subscription.secret,
-                due_at=owed.at,
-            )
+            _delivery(owed, event, body, subscription, url, endpoint)
             for subscription, (url, endpoint) in receivers
             if url is not None
         ]
@@ -90,13 +83,30 @@ class Expander:
             return body_of_forgotten(event, owed)
 
 
+def _delivery(
+    owed: Owed, event: str, body: bytes, subscription: Subscription, url: str, endpoint: Endpoint | None
+) -> NewDelivery:
+    # Of the target as the job has it: an endpoint whose URL changes in between is still told once.
+    name = message_id(owed.at, owed.owner, owed.id, str(owed.revision), event, subscription.target)
+    state = EndpointState() if endpoint is None else state_of(endpoint)
+    return NewDelivery(
+        id=name,
+        target=url,
+        event=event,
+        body=body_in(state.format, state.source, name, body),
+        endpoint=None if endpoint is None else endpoint.id,
+        secret=subscription.secret if endpoint is None else "",
+        due_at=owed.at,
+    )
+
+
 def _receiver(
     owed: Owed, subscription: Subscription, event: str, endpoints: Mapping[tuple[str, str], Endpoint]
-) -> tuple[str | None, str | None]:
-    """Return (URL, endpoint id) to send to; no URL when the endpoint is gone, or wants no such event."""
+) -> tuple[str | None, Endpoint | None]:
+    """Return (URL, endpoint) to send to; no URL when the endpoint is gone, or wants no such event."""
     if "://" in subscription.target:
         return subscription.target, None
     endpoint = endpoints.get((owed.owner, subscription.target))
     if endpoint is None or event not in endpoint.events:
         return None, None
-    return endpoint.target, endpoint.id
+    return endpoint.target, endpoint

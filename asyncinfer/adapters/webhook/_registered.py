@@ -10,8 +10,11 @@ import msgspec
 from msgspec import Struct
 from msgspec.structs import replace
 
+from asyncinfer import wire
 from asyncinfer.abc import Endpoint
 
+Proof = wire.WebhookProof
+Format = wire.WebhookFormat
 FAILING_MS = 120 * 3_600_000
 """An endpoint that only fails for so long is disabled."""
 _encode = msgspec.msgpack.Encoder().encode
@@ -21,6 +24,14 @@ class EndpointState(Struct, frozen=True, kw_only=True, omit_defaults=True):
     """What the sender knows of an endpoint. Instants in milliseconds."""
 
     description: str = ""
+    format: Format = "standard"
+    """How events are written; it never changes, so that stored bytes and headers agree."""
+    source: str = ""
+    """What CloudEvents name as their source: that of the registration, for the same reason."""
+    proof: Proof = "none"
+    """How it was to prove itself when it was registered."""
+    origin: str = ""
+    """The sender that it has allowed by the handshake of CloudEvents."""
     is_verified: bool = False
     """It has proven that it wants to be called."""
     needs_proof: bool = False

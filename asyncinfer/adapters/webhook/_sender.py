@@ -70,7 +70,9 @@ class WebhookSender:
         self.guard: Guard = guard or Guard()
         self.transport: Posts = transport or Transport(self.guard)
         self.signers: Sequence[Signer] = tuple(signers)
-        self.endpoints: Endpoints = Endpoints(manager, self.guard, self.transport, signers=self.signers)
+        self.endpoints: Endpoints = Endpoints(
+            manager, self.guard, self.transport, signers=self.signers, public_base_url=public_base_url
+        )
         self._secrets = [_secret(one) for one in (secret, *previous_secrets) if one is not None]
         self._answers = JobAnswers(public_base_url.rstrip("/"), debug=False)
         self._concurrency = concurrency

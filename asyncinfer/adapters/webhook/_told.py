@@ -25,6 +25,8 @@ def endpoint_told(endpoint: Endpoint, *, shows_secret: bool = False) -> wire.Web
         enabled=endpoint.is_enabled,
         disabled_because=state.disabled_because,
         verified=state.is_verified,
+        proof=state.proof,
+        format=state.format,
         failing_since=instant(state.failing_since),
         secret_hint=endpoint.secrets[0][-4:],
         created_at=JobAnswers.instant(endpoint.created_at),
@@ -39,7 +41,7 @@ def delivery_told(delivery: Delivery, log: Sequence[DeliveryAttempt] | None = No
         job_id=delivery.job_id,
         event=delivery.event,
         endpoint=delivery.endpoint,
-        url_host=_PORT.sub("", shown_target(delivery.target)),
+        url_host=host_told(delivery.target),
         status=delivery.status,
         attempts=delivery.attempts,
         created_at=JobAnswers.instant(delivery.created_at),
@@ -47,6 +49,11 @@ def delivery_told(delivery: Delivery, log: Sequence[DeliveryAttempt] | None = No
         last=None if delivery.last is None else attempt_told(delivery.last),
         log=UNSET if log is None else [attempt_told(one) for one in log],
     )
+
+
+def host_told(url: str) -> str:
+    """Return scheme and host of a URL: the rest of it may be a secret."""
+    return _PORT.sub("", shown_target(url))
 
 
 def attempt_told(one: DeliveryAttempt) -> wire.DeliveryAttempt:

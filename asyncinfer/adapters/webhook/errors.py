@@ -4,7 +4,9 @@ AsyncinferError
 ├── SignatureInvalid          the request is not from who holds the secret, or not of now: answer 401, do nothing else
 ├── UrlRejected               a webhook may not go there: names the kind of fault, shows neither URL nor address
 ├── UnknownEndpoint           this owner has no such registered endpoint
-└── NotProven                 the endpoint did not echo the challenge
+├── NotProven                 the endpoint did not echo the challenge, or did not allow this sender
+├── TooManyEndpoints          this owner has as many as one may have: delete one
+└── SigningFailed             a signer, one's own, did not sign: nothing was sent
 
 A mistake of the receiver's own is InvalidOption (a secret that is none) or MissingExtra. No message shows a secret.
 """
@@ -14,7 +16,7 @@ from __future__ import annotations
 from asyncinfer.adapters.webhook._url_rejected import UrlRejected
 from asyncinfer.errors import AsyncinferError
 
-__all__ = ["NotProven", "SignatureInvalid", "UnknownEndpoint", "UrlRejected"]
+__all__ = ["NotProven", "SignatureInvalid", "SigningFailed", "TooManyEndpoints", "UnknownEndpoint", "UrlRejected"]
 
 
 class SignatureInvalid(AsyncinferError):
@@ -26,4 +28,12 @@ class UnknownEndpoint(AsyncinferError, LookupError):
 
 
 class NotProven(AsyncinferError):
-    """The endpoint did not echo the challenge: it may be somebody's who did not ask for webhooks."""
+    """The endpoint did not prove that it wants webhooks: it may be somebody's who did not ask for them."""
+
+
+class TooManyEndpoints(AsyncinferError):
+    """This owner has as many registered endpoints as one may have."""
+
+
+class SigningFailed(AsyncinferError):
+    """A signer raised or took too long, so nothing was sent. The message names the kind of error, not its text."""

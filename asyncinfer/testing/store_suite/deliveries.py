@@ -342,6 +342,43 @@ class EndpointTests(StoreCase):
         assert answers == [False, True, False, True]
         assert list(await store.outbox.endpoints("alice")) == [second]
 
+    async def test_with_an_endpoint_notices_are_stored_as_deliveries_of_the_job(
+        self, store: JobStore, clock: FakeClock
+    ) -> None:
+        key = await deliver(store, delivery("dlv_1"))
+        (sent,) = await due(store)
+        endpoint = Endpoint(id="ep_1", owner="alice", target=HERE, events=())
+        notice = replace(delivery("dlv_2", target=THERE, endpoint="ep_2"), event="webhook.disabled")
+
+        assert await store.outbox.put_endpoint(endpoint, because="dlv_1", notices=[notice])
+        await store.outbox.settle([settled(sent, "delivered", at=clock.now())])
+
+        (told,) = await due(store)
+        assert (told.id, told.owner, told.job_id, told.target) == ("dlv_2", "alice", key.id, THERE)
+        assert (told.event, told.endpoint, told.body) == ("webhook.disabled", "ep_2", notice.body)
+        await clock.advance(1)
+        await store.prune(100, tombstone=20_000)
+        assert await find_one(store, key) is not None  # it is kept while something of it is pending
+        await store.outbox.settle([settled(told, "delivered", at=clock.now())])
+        await store.prune(100, tombstone=20_000)
+        assert await find_one(store, key) is None
+
+    async def test_a_notice_is_stored_once_and_with_its_endpoint_only(self, store: JobStore) -> None:
+        await deliver(store, delivery("dlv_1"))
+        await deliver(store, delivery("dlv_bob"), owner="bob")
+        notices = [delivery("dlv_2")]
+        first = Endpoint(id="ep_1", owner="alice", target=HERE, events=())
+        second, third = replace(first, revision=2), replace(first, revision=3)
+
+        assert await store.outbox.put_endpoint(first, because="dlv_unknown", notices=notices)
+        assert not await store.outbox.put_endpoint(third, because="dlv_1", notices=notices)
+        assert await store.outbox.put_endpoint(second, because="dlv_bob", notices=notices)
+        assert await store.outbox.delivery("alice", "dlv_2") is None
+        assert await store.outbox.put_endpoint(third, because="dlv_1", notices=[*notices, *notices])
+
+        assert {sent.id for sent in await due(store)} == {"dlv_1", "dlv_bob", "dlv_2"}
+        assert (await store.outbox.endpoints("alice"))[0].revision == 3
+
     async def test_endpoints_are_for_their_owner(self, store: JobStore) -> None:
         endpoints = [Endpoint(id=f"ep_{owner}", owner=owner, target=HERE, events=()) for owner in ("alice", "bob")]
         for endpoint in endpoints:

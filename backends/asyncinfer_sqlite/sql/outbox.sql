@@ -103,6 +103,10 @@ WHERE deliveries.id = ? AND deliveries.owner = ? ORDER BY delivery_attempts.numb
 -- The status of an owner's delivery.
 SELECT status FROM deliveries WHERE id = ? AND owner = ?
 
+-- name: job_of
+-- The job of an owner's delivery.
+SELECT job_id FROM deliveries WHERE id = ? AND owner = ?
+
 -- name: reopen
 -- Makes an ended delivery pending again.
 UPDATE deliveries SET status = 'pending', due_at = ?1, offered_at = ?1, attempts_before = attempts

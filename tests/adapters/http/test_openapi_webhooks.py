@@ -32,7 +32,7 @@ async def document(hooks: Hooks) -> Json:
 def fits(document: Json, operation: Json, request: Request) -> bool:
     """Tell whether a request's body and headers are those of a described one."""
     schema = {
-        **operation["requestBody"]["content"]["application/json"]["schema"],
+        **operation["requestBody"]["content"][request.headers["content-type"]]["schema"],
         "components": document["components"],
     }
     headers: dict[str, Any] = {one["name"]: one["schema"] for one in operation["parameters"]}
@@ -50,6 +50,7 @@ async def test_the_document_with_webhooks_is_openapi(document: Json) -> None:
         "job.canceled",
         "webhook.verification",
         "webhook.test",
+        "webhook.disabled",
     }
     for webhook in document["webhooks"].values():
         assert {one["name"] for one in webhook["post"]["parameters"] if one["required"]} == HEADERS
@@ -81,6 +82,18 @@ async def test_what_is_sent_to_an_endpoint_itself_is_as_the_document_says(hooks:
     assert fits(document, document["webhooks"]["webhook.test"]["post"], tested)
     assert fits(document, document["webhooks"]["webhook.verification"]["post"], asked)
     assert not fits(document, document["webhooks"]["job.failed"]["post"], asked)
+
+
+@pytest.mark.parametrize("form", ["cloudevents-structured", "cloudevents-binary"])
+async def test_cloud_events_are_as_the_document_says(hooks: Hooks, document: Json, form: str) -> None:
+    endpoint = await hooks.registered(format=form)
+    await ended(hooks.client, webhook={"endpoint": endpoint["id"]})
+    await hooks.sent(1)
+    await hooks.client.post(f"/v1/webhooks/{endpoint['id']}/test")
+    ending, tested = hooks.receiver.requests
+    assert fits(document, document["webhooks"]["job.succeeded"]["post"], ending)
+    assert fits(document, document["webhooks"]["webhook.test"]["post"], tested)
+    assert not fits(document, document["webhooks"]["job.succeeded"]["post"], tested)
 
 
 async def test_the_callback_goes_where_the_submit_says(document: Json) -> None:

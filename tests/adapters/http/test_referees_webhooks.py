@@ -33,6 +33,9 @@ class _Receiver:
     async def post(self, target: str, headers: Mapping[str, str], body: bytes) -> Response:
         return Response(kind="delivered", status=200)
 
+    async def options(self, target: str, headers: Mapping[str, str]) -> Response:
+        return Response(kind="delivered", status=200, allowed_origin="*")
+
     async def close(self) -> None:
         """Keep nothing."""
 
@@ -45,6 +48,7 @@ def service(url: str) -> Starlette:
         signers=[Ed25519Signer(PrivateKey.new())],
         guard=Guard(resolver=_Resolver()),
         transport=_Receiver(),
+        public_base_url=url,
     )
     bounds = Bounds(wait_seconds=0.2, body_seconds=0.5)
     app = create_app(manager, public_base_url=url, authenticate=TOKENS, bounds=bounds, webhooks=sender)

@@ -147,7 +147,8 @@ async def test_what_is_no_endpoint_is_not_found(hooks: Hooks, endpoint: str) -> 
         ({"url": "https://x.example", "events": ["job.started"]}, "/events/0"),
         ({"url": "https://x.example", "description": "a\nb"}, "/description"),
         ({"url": "https://x.example", "description": "a" * 257}, "/description"),
-        ({"url": "https://x.example", "proof": "cloudevents"}, "/proof"),
+        ({"url": "https://x.example", "proof": "oauth"}, "/proof"),
+        ({"url": "https://x.example", "format": "xml"}, "/format"),
         ({"url": "https://x.example", "secret": "whsec_mine"}, "/secret"),
     ],
 )
@@ -159,7 +160,13 @@ async def test_a_wrong_registration_is_named_and_makes_nothing(hooks: Hooks, bod
 
 @pytest.mark.parametrize(
     ("body", "pointer"),
-    [({"enabled": 1}, "/enabled"), ({"url": None}, "/url"), ({"events": []}, "/events"), ({"owner": "bob"}, "/owner")],
+    [
+        ({"enabled": 1}, "/enabled"),
+        ({"format": "standard"}, "/format"),
+        ({"url": None}, "/url"),
+        ({"events": []}, "/events"),
+        ({"owner": "bob"}, "/owner"),
+    ],
 )
 async def test_a_wrong_change_is_named_and_changes_nothing(hooks: Hooks, body: Json, pointer: str) -> None:
     await hooks.registered()

@@ -76,6 +76,9 @@ class Receivers:
         answer = self.answer(sent)
         return answer if isinstance(answer, Response) else await answer
 
+    async def options(self, target: str, headers: Mapping[str, str]) -> Response:
+        return await self.post(target, headers, b"")
+
     async def close(self) -> None:
         self.closed += 1
 

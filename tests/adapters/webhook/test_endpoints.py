@@ -9,7 +9,15 @@ from typing import Any, cast
 import msgspec
 import pytest
 
-from asyncinfer.adapters.webhook import NotProven, Secret, UnknownEndpoint, UrlRejected
+from asyncinfer.adapters.webhook import (
+    NotProven,
+    Secret,
+    Signer,
+    SigningFailed,
+    TooManyEndpoints,
+    UnknownEndpoint,
+    UrlRejected,
+)
 from asyncinfer.adapters.webhook._registered import state_of
 from asyncinfer.adapters.webhook._response import Response
 from asyncinfer.errors import InvalidOption
@@ -291,3 +299,44 @@ async def test_secrets_are_new_and_well_formed() -> None:
         endpoints = [await b.sender.endpoints.register("", URL) for _ in range(3)]
         assert len({Secret.parse(one.secrets[0]).key for one in endpoints}) == 3
         assert len({one.id for one in endpoints}) == 3
+
+
+async def test_an_owner_has_so_many_endpoints_and_no_more(monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncinfer.adapters.webhook._endpoints.MOST_ENDPOINTS", 3)
+    async with bench() as b:
+        endpoints = b.sender.endpoints
+        several = await asyncio.gather(*(endpoints.register("", URL) for _ in range(6)), return_exceptions=True)
+        assert {type(one) for one in several if isinstance(one, Exception)} == {TooManyEndpoints}
+        assert len(await endpoints.list("")) <= 3
+        while len(await endpoints.list("")) < 3:
+            await endpoints.register("", URL)
+        with pytest.raises(TooManyEndpoints, match="delete one"):
+            await endpoints.register("", URL)
+        await endpoints.register("bob", URL)
+
+        await endpoints.delete("", (await endpoints.list(""))[0].id)
+        await endpoints.register("", URL)
+
+
+class Broken(Signer):
+    """A signer that cannot."""
+
+    def __init__(self, *, hangs: bool) -> None:
+        self.hangs = hangs
+
+    async def sign(self, message: bytes) -> str:
+        if self.hangs:
+            await asyncio.Event().wait()
+        raise ConnectionError("https://kms.example.com/?token=hush")
+
+
+@pytest.mark.parametrize("hangs", [False, True])
+async def test_a_signer_that_fails_is_named_and_nothing_is_sent(hangs: bool, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setattr("asyncinfer.adapters.webhook._endpoints.SIGNING_SECONDS", 0.05)
+    async with bench(signers=[Broken(hangs=hangs)]) as b:
+        endpoint = await b.sender.endpoints.register("", URL, proof="challenge")
+        for sending in (b.sender.endpoints.test, b.sender.endpoints.prove):
+            with pytest.raises(SigningFailed, match="TimeoutError" if hangs else "ConnectionError") as raised:
+                await sending("", endpoint.id)
+            assert "hush" not in str(raised.value)
+        assert not b.receivers.sent
