@@ -20,7 +20,7 @@ SECONDS = 60.0
 # Run as a program in one go; the others have a test of their own below.
 PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.txt") if path.stem not in {"by_name", "restart"})
 SUITES = sorted(path.name for path in EXAMPLES.glob("test_*.py"))
-IMPORTED = {"captions", "fresh_threads", "local_server"}
+IMPORTED = {"captions", "fresh_threads", "local_server", "long_models"}
 PYTEST_SETTINGS = "[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
 
 # Programs of other tongues, each called by one of Python that serves `http_app` to it.
