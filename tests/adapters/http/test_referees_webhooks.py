@@ -74,7 +74,11 @@ def test_the_public_keys_are_public_too(url: str) -> None:
     assert len(httpx.get(f"{url}/.well-known/jwks.json").json()["keys"]) == 1
 
 
-def test_schemathesis_finds_nothing_beside_a_sender(url: str, size: Literal["pr", "rel"]) -> None:
+def test_schemathesis_finds_nothing_beside_a_sender(
+    url: str, size: Literal["pr", "rel"], monkeypatch: pytest.MonkeyPatch
+) -> None:
+    # It registers more endpoints than one owner may have, and takes the refusal for a finding.
+    monkeypatch.setattr("asyncinfer.adapters.webhook._endpoints.MOST_ENDPOINTS", 1_000_000)
     run = Run(url, EXAMPLES[size], seed=1 if size == "pr" else None)
     assert run.findings == []
     assert {200, 201, 202, 204, 401, 404, 405, 415, 422} <= run.statuses.keys()
