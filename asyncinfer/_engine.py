@@ -194,7 +194,7 @@ class Engine:
             async with asyncio.timeout(grace + CLOSE_SECONDS):
                 await self.drain(grace)
         self.journal.close()
-        busy = {entry for pool in self.pools for entry in pool.models.values() if entry.slots.taken}
+        busy = {entry for pool in self.pools for entry in pool.models.values() if entry.calls}
         await self.worker.abandon_all()
         await release([(pool, entry) for pool in self.pools for entry in _idle(pool, busy)])
         for pool in self.pools:
@@ -330,7 +330,5 @@ class Engine:
 def _idle(pool: Pool, busy: Collection[PoolModel]) -> Sequence[PoolModel]:
     """Return the models whose code is not running: not even in a thread that was left behind."""
     return [
-        entry
-        for entry in pool.models.values()
-        if not entry.slots.taken and not (entry in busy and pool.executor.abandoned)
+        entry for entry in pool.models.values() if not entry.calls and not (entry in busy and pool.executor.abandoned)
     ]

@@ -21,6 +21,8 @@ class QueueLimits(Struct, frozen=True, kw_only=True):
     """Bytes of waiting input."""
     concurrency: int | None = None
     """How many of its jobs run at once in one manager; None is no bound."""
+    reserve: int = 0
+    """Slots of each executor that runs a model of it which are for its jobs alone, so that others cannot take all."""
 
 
 class Limits(Struct, frozen=True, kw_only=True):

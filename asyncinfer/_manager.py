@@ -17,6 +17,7 @@ from asyncinfer._job import Job, JobKey
 from asyncinfer._limits import Limits, Retention
 from asyncinfer._models import Model
 from asyncinfer._plugins import executor_class, store_from_url
+from asyncinfer._registration import require_reserves, require_runnable, reserves_of
 from asyncinfer._scoped import ScopedManager
 from asyncinfer._services.pool import Pool, PoolModel, Slots
 from asyncinfer.abc import (
@@ -239,9 +240,13 @@ class JobManager(ScopedManager):
                 batch_cost=None if model.batch is None else model.batch.max_cost,
                 preload=model.preload,
             )
-        pools = [Pool(self._executor(name), models) for name, models in by_executor.items()]
+        pools = [
+            Pool(self._executor(name), entries, reserves_of(entries.values(), self._core.models, self._limits))
+            for name, entries in by_executor.items()
+        ]
         for pool in pools:
-            _require_runnable(pool, self._core.models)
+            require_runnable(pool, self._core.models)
+        require_reserves(pools, self._total)
         return pools
 
     def _executor(self, name: str) -> Executor:
@@ -291,17 +296,6 @@ def _concurrency(concurrency: int | Mapping[str, int] | None) -> tuple[int | Non
 def _queue_concurrency(limits: Limits, queue: str) -> int | None:
     own = limits.queues.get(queue)
     return None if own is None else own.concurrency
-
-
-def _require_runnable(pool: Pool, models: Mapping[str, Model[..., Any, Any]]) -> None:
-    runs_async = pool.executor.capabilities.runs_async
-    for name in pool.models:
-        if models[name].is_async != runs_async:
-            kind, place = ("async def", "loop") if models[name].is_async else ("def", "thread")
-            raise InvalidModel(
-                f"model {name!r} is {kind} code, which executor {pool.executor.name!r} does not run; "
-                f"use executor={place!r}"
-            )
 
 
 def _require_seconds(name: str, seconds: float, low: float, high: float) -> None:

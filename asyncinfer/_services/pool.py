@@ -24,7 +24,18 @@ class Slots:
 class PoolModel:
     """One model as a pool runs it: its runner, its batches, and the counts it is held to."""
 
-    __slots__ = ("batch_cost", "batch_size", "is_class", "name", "preload", "queue", "runner", "setbacks", "slots")
+    __slots__ = (
+        "batch_cost",
+        "batch_size",
+        "calls",
+        "is_class",
+        "name",
+        "preload",
+        "queue",
+        "runner",
+        "setbacks",
+        "slots",
+    )
 
     def __init__(
         self,
@@ -44,6 +55,8 @@ class PoolModel:
         self.batch_size = batch_size
         self.batch_cost = batch_cost
         self.preload = preload
+        self.calls: int = 0
+        """Whose code has not returned."""
         self.is_class: bool = isinstance(runner.spec.code, type)
         """It has a setup; a function is always warm."""
         self.setbacks = Setbacks()
@@ -58,11 +71,17 @@ class PoolModel:
 
 
 class Pool:
-    """One executor and its models. `assigned` counts calls from their claim until their code has returned."""
+    """One executor and its models. `assigned` counts calls from their claim until their code has returned.
 
-    def __init__(self, executor: Executor, models: Mapping[str, PoolModel]) -> None:
+    `reserves` are slots that are kept for the jobs of a queue.
+    """
+
+    def __init__(
+        self, executor: Executor, models: Mapping[str, PoolModel], reserves: Mapping[Slots, int] | None = None
+    ) -> None:
         self.executor = executor
         self.models = models
+        self.reserves: Mapping[Slots, int] = reserves or {}
         self.assigned = 0
         self._rotation = 0
 
@@ -70,6 +89,14 @@ class Pool:
     def free(self) -> int:
         """Slots for which work may be claimed now."""
         return min(self.executor.free, self.executor.slots - self.assigned)
+
+    def kept(self) -> dict[Slots, int]:
+        """Return how many more slots are kept for each queue that reserves some: what it does not use of them."""
+        unused = dict(self.reserves)
+        for entry in self.models.values():
+            if entry.queue in unused:
+                unused[entry.queue] -= entry.calls
+        return {queue: slots for queue, slots in unused.items() if slots > 0}
 
     def rotated(self) -> Sequence[PoolModel]:
         """Return the models, each time beginning with the next, so that none is always served first."""

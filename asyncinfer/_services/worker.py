@@ -12,9 +12,10 @@ from asyncinfer._job import JobError, JobKey
 from asyncinfer._services.attempt import RunningAttempt, StopReason, stopped
 from asyncinfer._services.journal import Journal
 from asyncinfer._services.observers import Observers
+from asyncinfer._services.planner import Plan, Planner
 from asyncinfer._services.pool import Pool, PoolModel, Slots
 from asyncinfer._services.uses_store import UsesStore
-from asyncinfer.abc import Call, CallItem, Claim, ClaimRequest, Claims, JobStore, ModelRoom, Outcome
+from asyncinfer.abc import Call, CallItem, Claim, Claims, JobStore, Outcome
 from asyncinfer.errors import StoreError
 
 IDLE_POLL_SECONDS = 1.0
@@ -57,12 +58,10 @@ class Worker(UsesStore):
         self._clock = clock
         self._journal = journal
         self._finisher = finisher
-        self._pools = pools
         self._observers = observers
         self._entries = {name: (pool, entry) for pool in pools for name, entry in pool.models.items()}
         self._jobs = jobs
-        self._worker_id = worker_id
-        self._lease = lease
+        self._planner = Planner(pools, jobs, worker_id=worker_id, lease=lease)
         self._cancel_grace = cancel_grace
         self._on_claimed = on_claimed
         self._on_moved = on_moved
@@ -74,8 +73,6 @@ class Worker(UsesStore):
         self._loop = asyncio.get_running_loop()
         self._tasks: dict[Call, asyncio.Task[None]] = {}
         self._is_solo_waiting = False
-        self._held_until: float | None = None
-        """When the first model that is held off may be tried again, in monotonic seconds."""
         self.is_claiming = True
         self.attempts: dict[JobKey, RunningAttempt] = {}
 
@@ -92,21 +89,21 @@ class Worker(UsesStore):
         """Claim whenever there is room and reason, until `is_claiming` is unset."""
         while self.is_claiming:
             self._wake.clear()
-            requests, is_shared_short = self._requests()
+            plan = self._plan()
             next_at: int | None = None
-            if requests:
+            if plan is not None and plan.requests:
                 self._claimed.clear()
                 try:
-                    count, next_at = self._begin(await self._store.claim(requests))
+                    count, next_at = self._begin(await self._store.claim(plan.requests))
                 except StoreError as error:
                     logger.warning("claim failed, trying again: %s", error)
                     await self._clock.sleep(RETRY_SECONDS)
                     continue
                 finally:
                     self._claimed.set()
-                if count and is_shared_short:
+                if count and plan.is_short:
                     continue
-            await self._sleep(next_at)
+            await self._sleep(next_at, None if plan is None else plan.held_until)
 
     async def wait_claimed(self) -> None:
         """Return once no claim is under way: what it brings would find its executor closed, and be charged a crash."""
@@ -139,7 +136,9 @@ class Worker(UsesStore):
             return
         attempt.stop_reason = reason
         attempt.context.request_cancel()
-        attempt.pool.executor.cancel(attempt.call, attempt.item)
+        call = attempt.call
+        is_needed = not all(item.context.is_canceled for item in call.items)
+        attempt.pool.executor.cancel(call, attempt.item if is_needed else None)
         if reason == "cancel":
             self._set_timer(attempt, self._cancel_grace, lambda: self._end(attempt, reason))
         else:
@@ -167,45 +166,11 @@ class Worker(UsesStore):
         if executor.capabilities.hard_cancel and not any(one.call is call for one in self.attempts.values()):
             executor.cancel(call, hard=True)
 
-    def _requests(self) -> tuple[list[ClaimRequest], bool]:
-        """Return what to claim, and whether a shared bound kept some model from asking for all it could run."""
+    def _plan(self) -> Plan | None:
+        """Return what to claim now; None: nothing, until a result is written or what runs has ended."""
         if self._finisher.is_full or (self._is_solo_waiting and self.attempts):
-            return [], False
-        self._held_until = None
-        requests: list[ClaimRequest] = []
-        is_short = False
-        left_of_manager = self._jobs.room(1_000_000)
-        left_of_queue: dict[Slots, int] = {}
-        for pool in self._pools:
-            slots = min(pool.free, left_of_manager)
-            if slots <= 0:
-                continue
-            left_of_manager -= slots
-            rooms: list[ModelRoom] = []
-            for entry in pool.rotated():
-                if entry.is_warm(pool.executor):
-                    wanted = entry.slots.room(slots * entry.batch_size)
-                else:
-                    wanted = self._room_while_cold(entry)
-                room = min(wanted, left_of_queue.get(entry.queue, entry.queue.room(wanted)))
-                if entry.queue.limit is not None:
-                    left_of_queue[entry.queue] = left_of_queue.get(entry.queue, entry.queue.room(1_000_000)) - room
-                is_short = is_short or room < wanted
-                if room > 0:
-                    rooms.append(ModelRoom(entry.name, room, entry.slots.limit, entry.batch_size, entry.batch_cost))
-            if rooms:
-                isolated = pool.executor.capabilities.isolated
-                is_idle = not self.attempts
-                requests.append(ClaimRequest(self._worker_id, self._lease, slots, tuple(rooms), is_idle, isolated))
-        return requests, is_short
-
-    def _room_while_cold(self, entry: PoolModel) -> int:
-        """Return room for the one call that sets the model up, unless that runs or has just failed."""
-        until = entry.setbacks.until
-        if until > self._clock.monotonic():
-            self._held_until = until if self._held_until is None else min(until, self._held_until)
-            return 0
-        return 0 if entry.slots.taken else entry.slots.room(entry.batch_size)
+            return None
+        return self._planner.plan(self._clock.monotonic(), is_idle=not self.attempts)
 
     def _begin(self, answers: Iterable[Claims]) -> tuple[int, int | None]:
         """Start every claim; return how many there were and when the next delayed job is ready."""
@@ -242,7 +207,7 @@ class Worker(UsesStore):
             if claim.time_limit is not None or claim.deadline is not None:
                 self._limit_time(attempt)
         pool.assigned += 1
-        self._count(entry, len(attempts))
+        self._count(entry, len(attempts), 1)
         self._tasks[call] = self._loop.create_task(self._run(pool, entry, call, attempts), name=entry.name)
         return attempts
 
@@ -265,7 +230,7 @@ class Worker(UsesStore):
         finally:
             del self._tasks[call]
             pool.assigned -= 1
-            self._count(entry, -len(attempts))
+            self._count(entry, -len(attempts), -1)
             self._wake.set()
         if outcomes[0].kind == "not_run" or len(outcomes) > 1 or entry.setbacks.count:
             self._note_setup(pool, entry, outcomes)
@@ -298,17 +263,18 @@ class Worker(UsesStore):
             attempt.timer.cancel()
         attempt.timer = self._clock.call_later(seconds, callback)
 
-    def _count(self, entry: PoolModel, change: int) -> None:
-        entry.slots.taken += change
-        entry.queue.taken += change
-        self._jobs.taken += change
+    def _count(self, entry: PoolModel, jobs: int, calls: int) -> None:
+        entry.calls += calls
+        entry.slots.taken += jobs
+        entry.queue.taken += jobs
+        self._jobs.taken += calls
 
-    async def _sleep(self, next_at: int | None) -> None:
+    async def _sleep(self, next_at: int | None, held_until: float | None) -> None:
         seconds = IDLE_POLL_SECONDS
         if next_at is not None:
             seconds = min(seconds, max(0.001, (next_at - self._clock.now()) / 1000))
-        if self._held_until is not None:
-            seconds = min(seconds, max(0.001, self._held_until - self._clock.monotonic()))
+        if held_until is not None:
+            seconds = min(seconds, max(0.001, held_until - self._clock.monotonic()))
         timer: Timer = self._clock.call_later(seconds, self._wake.set)
         try:
             await self._wake.wait()

@@ -143,10 +143,10 @@ async def test_jobs_of_a_model_that_cannot_be_set_up_wait_and_are_not_charged() 
         assert Watched.setups == 1
         await clock.advance(0.2)
         await until(lambda: setbacks_of(manager).count == 2)
-        await clock.advance(1.9)
+        await clock.advance(1.7)
         await asyncio.sleep(0.05)
         assert Watched.setups == 2
-        await clock.advance(0.2)
+        await clock.advance(0.5)
 
         assert await asyncio.gather(*handles) == [0, 2, 4]
         assert Watched.setups == 3
