@@ -18,7 +18,7 @@ import msgspec
 
 from asyncinfer.abc import MSGPACK, Call, CallItem, JobContext, ModelState, Outcome, Progress, RunnerSpec, SetupContext
 from asyncinfer_thread import LoopExecutor, ThreadExecutor
-from benchmarks.records import Figure, Metrics, Run, Runs
+from benchmarks.records import Figure, Measures, Metrics, Run, Runs
 
 CALLS = 20_000
 ROUNDS = 5
@@ -70,7 +70,7 @@ def nothing() -> None: ...
 async def thread_executor(in_flight: int) -> Metrics:
     executor = ThreadExecutor(THREADS)
     await executor.start(nothing)
-    metrics = await _measure(lambda: executor.run(Call(RUNNER, ITEMS)), in_flight)
+    metrics = await time_calls(lambda: executor.run(Call(RUNNER, ITEMS)), in_flight)
     await executor.close(1)
     return metrics
 
@@ -78,11 +78,11 @@ async def thread_executor(in_flight: int) -> Metrics:
 async def thread_pool(in_flight: int) -> Metrics:
     loop = asyncio.get_running_loop()
     with ThreadPoolExecutor(THREADS) as pool:
-        return await _measure(lambda: loop.run_in_executor(pool, RUNNER.run, ITEMS), in_flight)
+        return await time_calls(lambda: loop.run_in_executor(pool, RUNNER.run, ITEMS), in_flight)
 
 
 async def to_thread(in_flight: int) -> Metrics:
-    return await _measure(lambda: asyncio.to_thread(RUNNER.run, ITEMS), in_flight)
+    return await time_calls(lambda: asyncio.to_thread(RUNNER.run, ITEMS), in_flight)
 
 
 async def queue_floor(in_flight: int) -> Metrics:
@@ -111,17 +111,14 @@ async def queue_floor(in_flight: int) -> Metrics:
 async def loop_executor() -> Metrics:
     executor = LoopExecutor()
     await executor.start(nothing)
-    metrics = await _measure(lambda: executor.run(Call(RUNNER, ITEMS)), 1)
+    metrics = await time_calls(lambda: executor.run(Call(RUNNER, ITEMS)), 1)
     await executor.close(1)
     return metrics
 
 
 async def loop_floor() -> Metrics:
     """Await the runner itself."""
-    return await _measure(lambda: Call(RUNNER, ITEMS).runner.run_async(ITEMS), 1)
-
-
-Measures = dict[str, Callable[[], Awaitable[Metrics]]]
+    return await time_calls(lambda: Call(RUNNER, ITEMS).runner.run_async(ITEMS), 1)
 
 
 def _thread_measures(in_flight: int) -> Measures:
@@ -140,9 +137,9 @@ CONTESTS: dict[str, Measures] = {
 """By workload (how many calls are in flight at its end), then by subject."""
 
 
-async def _measure(call: CallOnce, in_flight: int) -> Metrics:
-    """Make CALLS calls from `in_flight` tasks that each take the next."""
-    turns = iter(range(CALLS))
+async def time_calls(call: CallOnce, in_flight: int, calls: int = CALLS) -> Metrics:
+    """Make so many calls from `in_flight` tasks that each take the next."""
+    turns = iter(range(calls))
 
     async def lane() -> None:
         for _ in turns:
@@ -151,7 +148,7 @@ async def _measure(call: CallOnce, in_flight: int) -> Metrics:
     await asyncio.gather(*(call() for _ in range(min(in_flight, 100))))
     begun = time.perf_counter()
     await asyncio.gather(*(lane() for _ in range(in_flight)))
-    return {"us": (time.perf_counter() - begun) / CALLS * 1e6}
+    return {"us": (time.perf_counter() - begun) / calls * 1e6}
 
 
 async def _play() -> Runs:

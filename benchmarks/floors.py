@@ -1,14 +1,16 @@
-"""Floors without a store: what asyncio and threads cost by themselves for the same jobs."""
+"""Floors without a store: what asyncio, threads and processes cost by themselves for the same jobs."""
 
 from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator, Awaitable, Callable, Coroutine, Sequence
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Executor, ProcessPoolExecutor, ThreadPoolExecutor
 from contextlib import asynccontextmanager
+from multiprocessing import get_context
 from typing import Any, Generic, TypeVar
 
-from benchmarks.workloads import CONCURRENCY
+from benchmarks.jobs import nap_and_tell
+from benchmarks.workloads import CONCURRENCY, PROCESSES
 
 T = TypeVar("T")
 
@@ -56,8 +58,32 @@ class ThreadFloor(Generic[T]):
             yield _PoolDoor(self._job, pool)
 
 
+class ProcessFloor(Generic[T]):
+    """`floor-processes`: the standard process pool through the loop, 2 processes."""
+
+    def __init__(self, job: Callable[[T], T]) -> None:
+        self._job = job
+
+    @asynccontextmanager
+    async def open(self) -> AsyncGenerator[_PoolDoor[T]]:
+        async with warm_pool(PROCESSES) as pool:
+            yield _PoolDoor(self._job, pool)
+
+
+@asynccontextmanager
+async def warm_pool(workers: int) -> AsyncGenerator[ProcessPoolExecutor]:
+    """Yield a standard pool that has all its processes; spawned: a fork would copy locks of this one's threads."""
+    loop = asyncio.get_running_loop()
+    with ProcessPoolExecutor(workers, mp_context=get_context("spawn")) as pool:
+        pids: set[int] = set()
+        while len(pids) < workers:
+            naps = (loop.run_in_executor(pool, nap_and_tell, 0.05) for _ in range(workers))
+            pids.update(await asyncio.gather(*naps))
+        yield pool
+
+
 class _PoolDoor(Generic[T]):
-    def __init__(self, job: Callable[[T], T], pool: ThreadPoolExecutor) -> None:
+    def __init__(self, job: Callable[[T], T], pool: Executor) -> None:
         self._job = job
         self._pool = pool
 

@@ -75,6 +75,29 @@ def goals(waiting: Sequence[int]) -> list[Goal]:
             figure=Figure("executors/thread/1000", "thread executor", "us"),
             at_most=20.0,
         ),
+        Goal(
+            text="process executor, a no-op one at a time, us",
+            figure=Figure("executors/process/1", "process executor", "us"),
+            at_most=200.0,
+        ),
+        *(
+            Goal(
+                text=f"process executor, 16 MiB of {what} in and out, ms",
+                figure=Figure(f"executors/process/16MiB-{what}", "process executor", "ms"),
+                at_most=45.0,
+            )
+            for what in ("bytes", "array")
+        ),
+        Goal(
+            text="hard cancel of a process, ms until its slot is free",
+            figure=Figure("kill", "no spare", "free_ms"),
+            at_most=300.0,
+        ),
+        Goal(
+            text="busy processes and 16 MiB results, loop lag p99 ms",
+            figure=Figure("lag", "process", "p99_ms"),
+            at_most=20.0,
+        ),
         *_serving_goals(MEMORY, of_bare=0.6),
         *_serving_goals(SQLITE, of_bare=0.4),
         Goal(text="bind of a small input, us", figure=Figure("bind", "bind", "us"), at_most=3.0),

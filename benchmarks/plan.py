@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
+from collections.abc import AsyncGenerator, Awaitable, Callable, Mapping, Sequence
 from contextlib import AbstractAsyncContextManager, AsyncExitStack, asynccontextmanager
 from functools import partial
 from pathlib import Path
@@ -11,10 +11,10 @@ from typing import TypeVar
 from msgspec import Struct
 
 from asyncinfer import Model, model
-from benchmarks import binding, executors, imports, jobs, workloads
+from benchmarks import binding, executors, imports, jobs, kills, lag, process_calls, workloads
 from benchmarks.backlog import backlog
 from benchmarks.delivering import delivering
-from benchmarks.floors import AsyncioFloor, ThreadFloor, blocking_copied_echo, copied_echo
+from benchmarks.floors import AsyncioFloor, ProcessFloor, ThreadFloor, blocking_copied_echo, copied_echo
 from benchmarks.records import Metrics
 from benchmarks.serving import serving
 from benchmarks.sqlite_floor import SQLiteFloor
@@ -28,6 +28,8 @@ class Sizes(Struct, frozen=True, kw_only=True):
     """How many jobs each workload has."""
 
     stream: int = 20_000
+    processes: int = 5_000
+    """W1 by processes, which take ten times as long."""
     turns: int = 500
     naps: int = 1_000
     payload: int = 200
@@ -37,7 +39,16 @@ class Sizes(Struct, frozen=True, kw_only=True):
 
 
 FULL = Sizes()
-QUICK = Sizes(stream=5_000, turns=200, naps=500, payload=50, requests=2_000, webhooks=1_000, waiting=(1_000, 20_000))
+QUICK = Sizes(
+    stream=5_000,
+    processes=1_000,
+    turns=200,
+    naps=500,
+    payload=50,
+    requests=2_000,
+    webhooks=1_000,
+    waiting=(1_000, 20_000),
+)
 
 
 class Bout(Struct, frozen=True):
@@ -70,13 +81,18 @@ class Plan:
             "W3": [_ready(self._w3())],
             "W5": [_ready(self._w5())],
             "W6": [self._w6(store) for store in self._stores],
-            "W7": [_ready(self._w7_stream()), _ready(self._w7_payload())],
+            "W7": [
+                _ready(bouts)
+                for bouts in (self._w7_stream(), self._w7_processes(), self._w7_payload(), self._w7_payload_processes())
+            ],
             "W8": [self._w8(store) for store in self._stores],
             "W9": [self._w9(store) for store in self._stores],
             "executors": [
-                _ready([Bout(workload, subject, measure) for subject, measure in measures.items()])
-                for workload, measures in executors.CONTESTS.items()
+                _ready(_bouts(workload, measures))
+                for workload, measures in (executors.CONTESTS | process_calls.CONTESTS).items()
             ],
+            "kill": [_ready(_bouts("kill", kills.MEASURES))],
+            "lag": [_ready(_bouts("lag", lag.MEASURES))],
             "bind": [_ready([Bout("bind", "bind", binding.bind), Bout("bind", "encode", binding.encode)])],
             "import": [
                 _ready([Bout("import", "asyncinfer", imports.library), Bout("import", imports.PARTS, imports.parts)])
@@ -135,12 +151,12 @@ class Plan:
     @asynccontextmanager
     async def _w8(self, store: StoreName) -> AsyncGenerator[list[Bout]]:
         async with serving(store, self._directory, self._sizes.requests) as measures:
-            yield [Bout("W8", subject, measure) for subject, measure in measures.items()]
+            yield _bouts("W8", measures)
 
     @asynccontextmanager
     async def _w9(self, store: StoreName) -> AsyncGenerator[list[Bout]]:
         async with delivering(store, self._directory, self._sizes.webhooks) as measures:
-            yield [Bout("W9", subject, measure) for subject, measure in measures.items()]
+            yield _bouts("W9", measures)
 
     def _w7_stream(self) -> list[Bout]:
         size = self._sizes.stream
@@ -154,6 +170,22 @@ class Plan:
         return [
             *self._ours("W7/W5", workloads.payload, model(jobs.blocking_echo), size, "-thread"),
             Bout("W7/W5", "floor-threads", partial(workloads.payload, ThreadFloor(blocking_copied_echo), size)),
+        ]
+
+    def _w7_processes(self) -> list[Bout]:
+        size = self._sizes.processes
+        noop = model(jobs.blocking_noop, executor="process")
+        return [
+            *self._ours("W7/W1", workloads.stream, noop, size, "-process"),
+            Bout("W7/W1", "floor-processes", partial(workloads.stream, ProcessFloor(jobs.blocking_noop), size)),
+        ]
+
+    def _w7_payload_processes(self) -> list[Bout]:
+        size = self._sizes.payload
+        echo = model(jobs.blocking_echo, executor="process")
+        return [
+            *self._ours("W7/W5", workloads.payload, echo, size, "-process"),
+            Bout("W7/W5", "floor-processes", partial(workloads.payload, ProcessFloor(jobs.blocking_echo), size)),
         ]
 
     def _ours(
@@ -175,6 +207,10 @@ class Plan:
 
     def _files(self, bout: Bout) -> list[Bout]:
         return [bout] if "sqlite" in self._stores else []
+
+
+def _bouts(workload: str, measures: Mapping[str, Callable[[], Awaitable[Metrics]]]) -> list[Bout]:
+    return [Bout(workload, subject, measure) for subject, measure in measures.items()]
 
 
 @asynccontextmanager

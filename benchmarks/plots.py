@@ -30,6 +30,11 @@ def draw(runs: Runs) -> list[Path]:
         files.append(_bars(runs, ["W2"], P50, "ms from submit to result, one at a time (p50)", PLOTS / "latency.svg"))
     if len(waiting) > 1:
         files.append(_backlogs(runs, waiting, PLOTS / "backlog.svg"))
+    if "kill" in found:
+        label = "ms from the hard cancel of a process to the next result"
+        files.append(_bars(runs, ["kill"], "next_ms", label, PLOTS / "kill.svg"))
+    if "lag" in found:
+        files.append(_bars(runs, ["lag"], "p99_ms", "ms that the event loop is late (p99)", PLOTS / "lag.svg"))
     return files
 
 

@@ -3,12 +3,14 @@
 from __future__ import annotations
 
 import statistics
-from collections.abc import Iterable, Iterator
+from collections.abc import Awaitable, Callable, Iterable, Iterator
 
 from msgspec import Struct
 
 Metrics = dict[str, float]
 """Measured values by name; the name ends in its unit: jobs_per_second, p50_ms, cpu_seconds_per_1000, bytes_per_job."""
+Measures = dict[str, Callable[[], Awaitable[Metrics]]]
+"""What makes one run of a subject, by subject."""
 
 
 class Run(Struct, frozen=True, kw_only=True, tag="run", tag_field="kind"):

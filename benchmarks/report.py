@@ -2,7 +2,7 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from pathlib import Path
 
 from benchmarks.goals import CPU, P50, RATE, REQUESTS, WEBHOOKS, Verdict, bare_route
@@ -15,8 +15,12 @@ FLOORS = {
     "asyncinfer-memory": "floor-asyncio",
     "asyncinfer-sqlite": "floor-sqlite",
     "asyncinfer-memory-thread": "floor-threads",
+    "asyncinfer-memory-process": "floor-processes",
 }
 """Beside which floor a subject stands, in the workloads that have it."""
+LATENCY = {P50: "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms"}
+KILLS = {"outcome_ms": "ms to its outcome", "free_ms": "to a free slot", "next_ms": "to the next result"}
+LAG = {P50: "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms", "results_per_second": "results of 16 MiB/s"}
 
 
 def tables(runs: Runs) -> list[str]:
@@ -24,11 +28,13 @@ def tables(runs: Runs) -> list[str]:
     found = runs.workloads()
     kinds = [
         _throughput(runs, [name for name in found if name.startswith(("W1", "W3", "W5", "W7"))]),
-        _latency(runs, [name for name in found if name == "W2"]),
+        _by_metric(runs, [name for name in found if name == "W2"], LATENCY),
         _backlog(runs, [name for name in found if name.startswith("W6/")]),
         _serving(runs, [name for name in found if name == "W8"]),
         _delivering(runs, [name for name in found if name == "W9"]),
         _single(runs, [name for name in found if name.startswith(("executors/", "bind", "import"))]),
+        _by_metric(runs, [name for name in found if name == "kill"], KILLS),
+        _by_metric(runs, [name for name in found if name == "lag"], LAG),
     ]
     return [table for table in kinds if table]
 
@@ -66,14 +72,14 @@ def _throughput(runs: Runs, found: Sequence[str]) -> str:
     return _table(["", "subject", "jobs/s (min-max)", "of its floor", "CPU s per 1,000 jobs"], rows)
 
 
-def _latency(runs: Runs, found: Sequence[str]) -> str:
-    metrics = [P50, "p95_ms", "p99_ms"]
+def _by_metric(runs: Runs, found: Sequence[str], metrics: Mapping[str, str]) -> str:
+    """Return a table with a column for each metric, under its heading."""
     rows = [
         [workload, subject, *(show(runs.spread(Figure(workload, subject, metric))) for metric in metrics)]
         for workload in found
         for subject in runs.subjects(workload)
     ]
-    return _table(["", "subject", "p50 ms", "p95 ms", "p99 ms"], rows)
+    return _table(["", "subject", *metrics.values()], rows)
 
 
 def _backlog(runs: Runs, found: Sequence[str]) -> str:

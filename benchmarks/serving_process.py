@@ -22,33 +22,15 @@ from starlette.routing import Mount, Route
 from asyncinfer import JobManager, model
 from asyncinfer.adapters.http import create_app
 from benchmarks import jobs
+from benchmarks.lag import LagMeter
 from benchmarks.subjects import LIMITS
 from benchmarks.workloads import CONCURRENCY, percentiles
-
-LAG_SECONDS = 0.005
 
 
 async def bare(request: Request) -> JSONResponse:
     """Read JSON and answer JSON: what any handler does."""
     asked = await request.json()
     return JSONResponse({"object": "job", "model": asked["model"], "status": "queued"}, status_code=202)
-
-
-class LagMeter:
-    """Sleeps 5 ms again and again, and notes how much later it woke."""
-
-    def __init__(self) -> None:
-        self._lags: list[float] = []
-
-    async def run(self) -> None:
-        while True:
-            begun = time.perf_counter()
-            await asyncio.sleep(LAG_SECONDS)
-            self._lags.append((time.perf_counter() - begun - LAG_SECONDS) * 1e3)
-
-    def take(self) -> float:
-        lags, self._lags = self._lags or [0.0], []
-        return percentiles(lags)["p99_ms"]
 
 
 async def serve(url: str) -> None:
@@ -78,7 +60,10 @@ async def _answer_until_end() -> None:
         if not os.read(stdin, 64):
             ended.set()
             return
-        print(json.dumps({"cpu_seconds": time.process_time(), "lag_p99_ms": meter.take()}), flush=True)
+        print(
+            json.dumps({"cpu_seconds": time.process_time(), "lag_p99_ms": percentiles(meter.take())["p99_ms"]}),
+            flush=True,
+        )
 
     loop = asyncio.get_running_loop()
     loop.add_reader(stdin, read)

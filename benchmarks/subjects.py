@@ -9,7 +9,7 @@ from pathlib import Path
 from typing import Generic, Literal, TypeVar
 
 from asyncinfer import JobManager, Limits, Model
-from benchmarks.workloads import CONCURRENCY
+from benchmarks.workloads import CONCURRENCY, PROCESSES
 
 T = TypeVar("T")
 
@@ -31,7 +31,7 @@ class Asyncinfer(Generic[T]):
     async def open(self) -> AsyncGenerator[_ManagerDoor[T]]:
         fresh_directory(self._directory)
         url = store_url(self._store, self._directory)
-        concurrency = {"loop": CONCURRENCY}
+        concurrency = {"loop": CONCURRENCY, "process": PROCESSES}
         async with JobManager(url, models=[self._model], limits=LIMITS, concurrency=concurrency) as manager:
             yield _ManagerDoor(manager, self._model)
 

@@ -20,6 +20,8 @@ T = TypeVar("T")
 LANES = 1_000
 WARM_UP = 100
 CONCURRENCY = 100
+PROCESSES = 2
+"""Worker processes, of ours and of the pool beside them."""
 BULK = 1_000
 MIB = 1024 * 1024
 
