@@ -16,7 +16,7 @@ if TYPE_CHECKING:
     from asyncinfer.adapters.http._operation import Gives, Json, Operation, Parameter
 
 _EVERYWHERE: tuple[wire.ProblemSlug, ...] = ("headers-too-large", "draining", "store-unavailable")
-_NAMED: tuple[wire.ProblemSlug, ...] = ("unauthorized", "forbidden", "rate-limited")
+_NAMED: tuple[wire.ProblemSlug, ...] = ("malformed-request", "unauthorized", "forbidden", "rate-limited")
 _HEADERS = {
     "Location": "The job's URL.",
     "Operation-Location": "The job's URL, under the name that pollers look for.",

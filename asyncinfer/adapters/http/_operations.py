@@ -32,7 +32,6 @@ _CONDITION = Parameter("If-None-Match", "header", TEXT, "The ETag of the job as 
 
 _MADE = ("Location", "Operation-Location", "ETag", "Retry-After")
 _SUBMITS: tuple[wire.ProblemSlug, ...] = (
-    "malformed-request",
     "model-not-found",
     "not-found",
     "request-timeout",
@@ -84,7 +83,7 @@ OPERATIONS: Mapping[str, Mapping[Method, Operation]] = {
                 Parameter("before", "query", CURSOR, "The `prev_cursor` of a page; not beside `after`."),
             ),
             gives={200: Gives("A page. Labels filter too: `label.NAME=TEXT`.", wire.JobList, ("Link",))},
-            problems=("malformed-request", "validation"),
+            problems=("validation",),
         ),
     },
     "/v1/jobs/{id}": {

@@ -17,7 +17,6 @@ _STATUS = Parameter("status", "query", {"enum": list(_deliveries.STATUSES)}, "Of
 _KNOWN: tuple[wire.ProblemSlug, ...] = ("not-found", "validation")
 _TAKES: tuple[wire.ProblemSlug, ...] = (
     *_KNOWN,
-    "malformed-request",
     "request-timeout",
     "payload-too-large",
     "unsupported-media-type",
@@ -135,7 +134,7 @@ WEBHOOKS: Mapping[str, Mapping[Method, Operation]] = {
                 Parameter("after", "query", CURSOR, "The `next_cursor` of a page."),
             ),
             gives={200: Gives("A page.", wire.DeliveryList)},
-            problems=(*_KNOWN, "malformed-request"),
+            problems=_KNOWN,
         )
     },
     "/v1/deliveries/{id}": {
