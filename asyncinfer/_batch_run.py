@@ -95,8 +95,15 @@ class BatchRun:
             canceled = [member for member in part if member.context.is_canceled] or part
             self._end(canceled, exc)
             innocent = [member for member in part if member.position not in self._outcomes]
+            if innocent and not self._bisects:
+                self._end(innocent, RuntimeError("its batch ended for a canceled item and may not be run again"))
+                return []
             return [innocent] if innocent else []
         if len(part) > 1 and self._bisects and isinstance(exc, Exception) and not isinstance(exc, RetryLater):
+            wanted = [member for member in part if not member.context.is_canceled]
+            if len(wanted) < len(part):
+                self._end([member for member in part if member.context.is_canceled], CancelRequested())
+                return [wanted] if wanted else []
             middle = len(part) // 2
             return [part[middle:], part[:middle]]
         self._end(part, exc)
@@ -116,7 +123,7 @@ class BatchRun:
             self._outcomes[member.position] = self._answer(answer, member.context)
 
     def _answer(self, answer: Any, context: JobContext) -> Outcome:
-        if isinstance(answer, Exception):
+        if isinstance(answer, (Exception, CancelRequested)):
             return outcome_of(answer, context, self._retry_on)
         try:
             return Outcome("returned", self._encode(answer))

@@ -21,7 +21,7 @@ from asyncinfer._retry import NO_RETRY, RetryPolicy
 from asyncinfer._runner import ModelRunner, Recipe
 from asyncinfer._signature import Signature, read_signature
 from asyncinfer.abc import PublishedModel, RunnerSpec
-from asyncinfer.errors import InvalidInput, InvalidModel, UnknownModel
+from asyncinfer.errors import InvalidInput, InvalidModel, InvalidOption, UnknownModel
 
 # Any, all over this file: the input and result are typed by Model's parameters; in here they are the user's own.
 
@@ -146,8 +146,8 @@ class LocalDefinition(Definition):
         (item,), _ = self._parts()[1].decode(data)
         try:
             return self.batch.place(item)
-        except Exception as exc:  # the user's key and cost functions may raise anything
-            raise InvalidInput(f"input: the batch key or cost of model {self.name} refused it: {exc}") from exc
+        except InvalidOption as exc:
+            raise InvalidInput(f"input: model {self.name}: {exc}") from exc
 
     def decode_result(self, data: bytes) -> Any:
         return self._parts()[2].decode(data)

@@ -238,6 +238,7 @@ class JobManager(ScopedManager):
                 queue=queue,
                 batch_size=1 if model.batch is None else model.batch.max_size,
                 batch_cost=None if model.batch is None else model.batch.max_cost,
+                batch_wait=0 if model.batch is None else round(model.batch.max_wait * 1000),
                 preload=model.preload,
             )
         pools = [

@@ -10,7 +10,7 @@ import math
 import re
 from collections.abc import Callable, Mapping, Sequence
 from datetime import datetime
-from typing import Any, Literal, TypedDict, cast
+from typing import Any, Literal, TypedDict, TypeVar, cast
 
 from msgspec import Struct
 
@@ -19,6 +19,8 @@ from asyncinfer._job import Subscription
 from asyncinfer._limits import MIB, Retention
 from asyncinfer._retry import RetryPolicy
 from asyncinfer.errors import InvalidOption
+
+T = TypeVar("T")
 
 DEDUP_SECONDS = 600.0
 """How long `dedup=True` looks back."""
@@ -42,6 +44,9 @@ class Batch(Struct, frozen=True, kw_only=True):
     """Called with the item at submit; only jobs with equal keys share a batch."""
     buckets: tuple[int, ...] = ()
     """Ascending upper bounds of cost: only jobs of one bucket share a batch, which saves padding."""
+    max_wait: float = 0.0
+    """Seconds, up to 3,600, for which a batch that is not full waits for more jobs, counted from when its oldest became
+    ready; default 0: it never waits."""
     on_error: Literal["bisect", "fail"] = "bisect"
     """When a batch raises: run its halves again until the bad item is alone, or fail all."""
 
@@ -51,14 +56,15 @@ class Batch(Struct, frozen=True, kw_only=True):
         _require("Batch", "cost", self.cost, _CALLABLE)
         _require("Batch", "key", self.key, _CALLABLE)
         _require("Batch", "buckets", self.buckets, _BUCKETS)
+        _require("Batch", "max_wait", self.max_wait, _BATCH_WAIT)
         _require("Batch", "on_error", self.on_error, _ON_ERROR)
         if (self.buckets or self.max_cost is not None) and self.cost is None:
             raise InvalidOption("Batch.cost: expected a callable, since max_cost and buckets need each item's cost")
 
     def place(self, item: object) -> tuple[str, int]:
-        """Return (batch key, cost) of an item. Raise InvalidOption when the model's own functions answer wrongly."""
-        key = "" if self.key is None else self.key(item)
-        cost = 1 if self.cost is None else self.cost(item)
+        """Return (batch key, cost) of an item. Raise InvalidOption when key or cost raises or answers wrongly."""
+        key = "" if self.key is None else _asked("key", self.key, item)
+        cost = 1 if self.cost is None else _asked("cost", self.cost, item)
         _require("Batch", "key(item)", key, _BATCH_KEY)
         _require("Batch", "cost(item)", cost, _whole(1, 2**53))
         if self.buckets:
@@ -179,6 +185,13 @@ def _shown(value: object) -> str:
     return type(value).__qualname__
 
 
+def _asked(name: str, function: Callable[[Any], T], item: object) -> T:
+    try:
+        return function(item)
+    except Exception as exc:  # the user's function may raise anything
+        raise InvalidOption(f"Batch.{name}(item): raised {type(exc).__qualname__}: {exc}") from exc
+
+
 def _optional(check: _Check) -> _Check:
     return _Check(lambda value: value is None or check.accepts(value), f"{check.expected} or None")
 
@@ -190,13 +203,13 @@ def _whole(low: int, high: int) -> _Check:
     )
 
 
-def _seconds(low: float) -> _Check:
+def _seconds(low: float, high: float = MAX_SECONDS) -> _Check:
     def accepts(value: object) -> bool:
         if isinstance(value, bool) or not isinstance(value, (int, float)) or not math.isfinite(value):
             return False
-        return low <= value <= MAX_SECONDS
+        return low <= value <= high
 
-    return _Check(accepts, f"a number of seconds from {low:g} to {MAX_SECONDS:.0f}")
+    return _Check(accepts, f"a number of seconds from {low:g} to {high:.0f}")
 
 
 def _text(pattern: str, expected: str) -> _Check:
@@ -275,6 +288,11 @@ def _is_submit_retry(value: object) -> bool:
     return isinstance(value, RetryPolicy) and value.retry_on == (Exception,)
 
 
+def _is_batch_key(value: object) -> bool:
+    # A lone surrogate cannot be stored.
+    return isinstance(value, str) and len(value) <= 200 and value.encode(errors="replace").decode() == value
+
+
 def _are_buckets(value: object) -> bool:
     if not isinstance(value, tuple):
         return False
@@ -290,7 +308,8 @@ _AWARE = _optional(_Check(_is_aware, "an aware datetime"))
 _CALLABLE = _optional(_Check(callable, "a callable"))
 _BUCKETS = _Check(_are_buckets, "a tuple of at most 64 ascending positive ints")
 _ON_ERROR = _Check(lambda value: value in ("bisect", "fail"), "'bisect' or 'fail'")
-_BATCH_KEY = _Check(lambda value: isinstance(value, str) and len(value) <= 200, "a str of at most 200 characters")
+_BATCH_WAIT = _seconds(0, 3600)
+_BATCH_KEY = _Check(_is_batch_key, "a str of at most 200 characters")
 _NAME = _text(r"[A-Za-z0-9_][A-Za-z0-9_.:-]{0,127}", "1 to 128 of A-Z a-z 0-9 _ . : -")
 _RETRY = _instance(RetryPolicy, "a RetryPolicy")
 

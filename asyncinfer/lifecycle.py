@@ -6,6 +6,7 @@ Lua scripts restate them and are held to them by the StoreSuite.
 
 from __future__ import annotations
 
+from collections.abc import Iterable
 from typing import Literal, NamedTuple
 
 from msgspec.structs import replace
@@ -17,6 +18,8 @@ MoveName = Literal[
 ]
 FinishOutcome = Literal["succeeded", "failed", "canceled", "retry"]
 
+HELD_BATCHES = 64
+"""A claim looks past so many batches of a model that are held back, and leaves what lies behind for the next."""
 STATUSES: tuple[Status, ...] = ("queued", "running", "succeeded", "failed", "canceled")
 TERMINAL: frozenset[Status] = frozenset({"succeeded", "failed", "canceled"})
 
@@ -126,6 +129,21 @@ def next_tag(virtual_time: float, flow_end: float, priority: int) -> tuple[float
     """
     tag = virtual_time if virtual_time > flow_end else flow_end
     return tag, tag + _STEPS[priority]
+
+
+def ready_since(created_at: int, not_before: int | None) -> int:
+    """Return when a waiting job became ready; for one given back or rescued, which has waited before, its creation."""
+    return created_at if not_before is None or not_before < created_at else not_before
+
+
+def batch_held_until(ready: Iterable[int], wait: int, now: int) -> int | None:
+    """Return until when a batch that is not full is held back for others to join; None when it goes now.
+
+    `ready` says since when each of its jobs is: the oldest waits no longer than `wait`. Where that lies ahead of `now`
+    the clock was set back, and the batch goes rather than wait for it to come round again.
+    """
+    oldest = min(ready)
+    return oldest + wait if oldest <= now < oldest + wait else None
 
 
 def worker_lost_error(worker: str, attempt: int, cause: JobError | None = None) -> JobError:

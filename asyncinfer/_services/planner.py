@@ -48,7 +48,7 @@ class Planner:
         for entry in models:
             room = plan.room(pool, entry, slots)
             if room > 0:
-                batch = (entry.batch_size, entry.batch_cost)
+                batch = (entry.batch_size, entry.batch_cost, entry.batch_wait)
                 rooms.append(ModelRoom(entry.name, room, entry.slots.limit, *batch))
         if rooms:
             isolated = pool.executor.capabilities.isolated

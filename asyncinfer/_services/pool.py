@@ -27,6 +27,7 @@ class PoolModel:
     __slots__ = (
         "batch_cost",
         "batch_size",
+        "batch_wait",
         "calls",
         "is_class",
         "name",
@@ -46,6 +47,7 @@ class PoolModel:
         queue: Slots,
         batch_size: int = 1,
         batch_cost: int | None = None,
+        batch_wait: int = 0,
         preload: bool = True,
     ) -> None:
         self.name = name
@@ -54,6 +56,7 @@ class PoolModel:
         self.queue = queue
         self.batch_size = batch_size
         self.batch_cost = batch_cost
+        self.batch_wait = batch_wait
         self.preload = preload
         self.calls: int = 0
         """Whose code has not returned."""

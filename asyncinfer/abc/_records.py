@@ -51,13 +51,19 @@ class Inserted(Struct, frozen=True, gc=False):
 
 
 class ModelRoom(Struct, frozen=True, gc=False):
-    """One model a pool can run: `room` jobs of it, out of at most `limit` at once; batches up to size and cost."""
+    """One model a pool can run: `room` jobs of it, out of at most `limit` at once; batches up to size and cost.
+
+    A batch that is not full (neither `batch_size` or `room` nor `batch_cost` is reached, and its last chance it is not)
+    is held back until its oldest job has been ready for `batch_wait`; batches of other keys behind it are not.
+    """
 
     model: str
     room: int
     limit: int | None = None
     batch_size: int = 1
     batch_cost: int | None = None
+    batch_wait: int = 0
+    """Milliseconds; 0 holds nothing back."""
 
 
 class ClaimRequest(Struct, frozen=True):
@@ -128,7 +134,7 @@ class Claims(Struct, frozen=True):
     is_solo_waiting: bool = False
     """A solo job could not be claimed because the worker was not idle: run dry, then ask again."""
     next_at: int | None = None
-    """When the next delayed job of these models becomes ready."""
+    """When the next delayed job of these models becomes ready, or the next batch that is held back goes."""
     ended: Sequence[JobKey] = ()
     """Heads that this claim ended instead: expired, or undecodable."""
 

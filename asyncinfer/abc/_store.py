@@ -93,8 +93,10 @@ class JobStore(ABC):
         """Begin attempts: choose, attempt + 1, worker, lease end and status in one step.
 
         Ready means queued, not_before passed, queue not paused. Between models one head each in turn in the request's
-        order; within a model by (tag, insertion). A head that has expired is ended here instead. A row that cannot be
-        decoded is failed with `undecodable`, and the claim goes on.
+        order; within a model by (tag, insertion). A batch is the head and the next of its queue and batch key; whether
+        one that is not full is held back says `lifecycle.batch_held_until`, and how many are looked past
+        `HELD_BATCHES`. A head that has expired is ended here instead. A row that cannot be decoded is failed with
+        `undecodable`, and the claim goes on.
         """
 
     @abstractmethod

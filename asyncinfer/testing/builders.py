@@ -92,9 +92,10 @@ def room(
     limit: int | None = None,
     batch_size: int = 1,
     batch_cost: int | None = None,
+    batch_wait: int = 0,
 ) -> ModelRoom:
     """Return room for `jobs` jobs of the model."""
-    return ModelRoom(model, jobs, limit, batch_size, batch_cost)
+    return ModelRoom(model, jobs, limit, batch_size, batch_cost, batch_wait)
 
 
 def request(

@@ -215,6 +215,28 @@ class UnpreparedBatchAsync:
         return [item.number for item in items]
 
 
+class Obedient:
+    """A batch model that stops when any of its items should; what is left of a batch of three answers at once."""
+
+    def predict_batch(self, items: list[Item]) -> list[int]:
+        current_job().progress(message="together")
+        while len(items) == 3:
+            for context in current_batch():
+                context.raise_if_canceled()
+            time.sleep(POLL_SECONDS)
+        return [item.number for item in items]
+
+
+class ObedientAsync:
+    async def predict_batch(self, items: list[Item]) -> list[int]:
+        current_job().progress(message="together")
+        while len(items) == 3:
+            for context in current_batch():
+                context.raise_if_canceled()
+            await asyncio.sleep(POLL_SECONDS)
+        return [item.number for item in items]
+
+
 class Models(Struct, frozen=True):
     """The suite's models of one kind."""
 
@@ -225,6 +247,7 @@ class Models(Struct, frozen=True):
     count_calls_in_context: Callable[[], Any]
     narrate: Callable[[int], Any]
     squares: type
+    obedient: type
     prepared: type
     watched: type
     unprepared: type
@@ -232,7 +255,18 @@ class Models(Struct, frozen=True):
 
 
 DEF = Models(
-    double, hold, obey, fail, count_calls_in_context, narrate, Squares, Prepared, Watched, Unprepared, UnpreparedBatch
+    double,
+    hold,
+    obey,
+    fail,
+    count_calls_in_context,
+    narrate,
+    Squares,
+    Obedient,
+    Prepared,
+    Watched,
+    Unprepared,
+    UnpreparedBatch,
 )
 ASYNC_DEF = Models(
     double_async,
@@ -242,6 +276,7 @@ ASYNC_DEF = Models(
     count_calls_in_context_async,
     narrate_async,
     SquaresAsync,
+    ObedientAsync,
     PreparedAsync,
     WatchedAsync,
     UnpreparedAsync,

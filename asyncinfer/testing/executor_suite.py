@@ -182,6 +182,18 @@ class ExecutorSuite(ExecutorCase):
         assert result_of((await neighbour)[0]) == "b"
 
     @on_every_loop
+    async def test_canceling_one_item_of_a_batch_leaves_the_others_to_go_on(self, stage: Stage) -> None:
+        call = stage.call(stage.models.obedient, *({"number": number} for number in range(3)))
+        running = asyncio.create_task(stage.executor.run(call))
+        await stage.until_told("together")
+        stage.executor.cancel(call, call.items[1])
+        outcomes = await running
+
+        assert [outcome.kind for outcome in outcomes] == ["returned", "canceled", "returned"]
+        assert [result_of(outcomes[0]), result_of(outcomes[2])] == [0, 2]
+        assert [item.context.is_canceled for item in call.items] == [False, True, False]
+
+    @on_every_loop
     async def test_canceling_a_call_does_not_cancel_the_task_that_awaits_it(self, stage: Stage) -> None:
         call = stage.call(stage.models.obey, stage.at_gate("a"))
 

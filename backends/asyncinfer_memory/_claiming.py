@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 
+from asyncinfer import lifecycle
 from asyncinfer.abc import Claim, ClaimRequest, Claims, JobKey, ModelRoom
 from asyncinfer_memory._endings import expire_row, has_expired
 from asyncinfer_memory._lanes import Lane, ModelLine
@@ -32,12 +33,35 @@ def claim_all(tables: Tables, requests: Sequence[ClaimRequest], now: int) -> lis
 class _Turn:
     """One model's part in a claim."""
 
-    __slots__ = ("model", "room", "spare")
+    __slots__ = ("_passed", "held", "model", "room", "spare")
 
     def __init__(self, room: ModelRoom, model: ModelLine) -> None:
         self.room = room
         self.model = model
         self.spare = room.room
+        self.held: set[tuple[str, str]] = set()
+        """Queue and batch key of each batch that is held back."""
+        self._passed: dict[str, Entry] = {}
+        """By queue: the entry before which every job is of those batches."""
+
+    def first(self, lane: Lane) -> Entry | None:
+        """Return the first ready job of a lane that is not held back."""
+        passed = self._passed.get(lane.queue)
+        if passed is None:
+            return lane.ready.first
+        if lane.by_batch_key is None:
+            return None
+        for entry in lane.ready.ascending(passed):
+            if (lane.queue, entry[2].new.batch_key) not in self.held:
+                self._passed[lane.queue] = entry
+                return entry
+        return None
+
+    def hold(self, head: Row) -> None:
+        """Hold back a batch, and all jobs of its queue and key."""
+        assert head.tag is not None
+        self.held.add((head.new.queue, head.new.batch_key))
+        self._passed[head.new.queue] = (head.tag, head.n, head)
 
 
 class _Claiming:
@@ -51,6 +75,7 @@ class _Claiming:
         self._claims: list[Claim] = []
         self._ended: list[JobKey] = []
         self._groups = 0
+        self._held_until: int | None = None
 
     def take_solo(self) -> bool:
         """Claim one last chance and nothing else; False when there is none or no room."""
@@ -74,17 +99,22 @@ class _Claiming:
 
     def answer(self) -> Claims:
         is_solo_waiting = bool(self._tables.solo_waiting) and self._is_solo_waiting()
-        return Claims(self._claims, is_solo_waiting, _next_at(self._tables, self._request, self._now), self._ended)
+        next_at = _next_at(self._tables, self._request, self._now)
+        if self._held_until is not None:
+            next_at = self._held_until if next_at is None else min(next_at, self._held_until)
+        return Claims(self._claims, is_solo_waiting, next_at, self._ended)
 
     def _serve(self, turn: _Turn) -> bool:
         """Claim one head with its batch; tell whether the model's next turn may bring more."""
         if self._slots <= 0:
             return False
-        head = self._head(turn.model)
-        if head is None:
-            return False
-        size = min(turn.room.batch_size, turn.spare)
-        rows = (head,) if size <= 1 or head.is_solo else self._batch(turn.room, turn.model, head, size)
+        rows: Sequence[Row] = ()
+        while not rows:
+            head = self._head(turn)
+            if head is None:
+                return False
+            size = min(turn.room.batch_size, turn.spare)
+            rows = (head,) if size <= 1 or head.is_solo else self._batch(turn, head, size)
         for row in rows:
             self._claims.append(_start(self._tables, row, self._request, self._now, self._groups))
         self._groups += 1
@@ -92,13 +122,13 @@ class _Claiming:
         turn.spare -= len(rows)
         return turn.spare > 0
 
-    def _head(self, model: ModelLine) -> Row | None:
+    def _head(self, turn: _Turn) -> Row | None:
         """Return the first that may run, ending those before it that have expired."""
-        while True:
+        while len(turn.held) < lifecycle.HELD_BATCHES:
             first: Entry | None = None
-            for lane in model.lanes.values():
+            for lane in turn.model.lanes.values():
                 if not lane.state.is_paused:
-                    first = _smaller(first, lane.ready.first)
+                    first = _smaller(first, turn.first(lane) if turn.held else lane.ready.first)
                     if self._request.is_isolated:
                         first = _smaller(first, lane.solo.first)
             if first is None:
@@ -106,22 +136,36 @@ class _Claiming:
             row = first[2]
             if row.new.expire_at is None or not self._ends(row):
                 return row
+        return None
 
-    def _batch(self, room: ModelRoom, model: ModelLine, head: Row, size: int) -> list[Row]:
-        """Return the head and those that join it: of its batch key, in order, until size or cost is reached."""
+    def _batch(self, turn: _Turn, head: Row, size: int) -> list[Row]:
+        """Return the head and those that join it: of its batch key, in order, until size or cost is reached.
+
+        None of them when it is held back until there are more.
+        """
+        room = turn.room
         rows: list[Row] = []
         expired: list[Row] = []
         cost = 0
-        for _, _, row in model.lanes[head.new.queue].mates(head):
+        is_full = False
+        for _, _, row in turn.model.lanes[head.new.queue].mates(head):
             if has_expired(self._tables, row, self._now):
                 expired.append(row)
                 continue
             cost += row.new.cost
             if rows and (len(rows) == size or (room.batch_cost is not None and cost > room.batch_cost)):
+                is_full = True
                 break
             rows.append(row)
         for row in expired:
             self._ends(row)
+        if room.batch_wait and not is_full and len(rows) < size and (room.batch_cost is None or cost < room.batch_cost):
+            ready = (lifecycle.ready_since(row.created_at, row.not_before) for row in rows)
+            until = lifecycle.batch_held_until(ready, room.batch_wait, self._now)
+            if until is not None:
+                turn.hold(head)
+                self._held_until = until if self._held_until is None else min(self._held_until, until)
+                return []
         return rows
 
     def _solo_head(self, lane: Lane) -> Row | None:

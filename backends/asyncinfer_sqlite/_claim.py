@@ -43,7 +43,9 @@ def claim(tx: Transaction, requests: Sequence[ClaimRequest]) -> list[Claims]:
             chosen, claimed = alone[request.worker]
             answers.append(_answer(tx, request, [claimed] if chosen == at else []))
         else:
-            answers.append(_answer(tx, request, _Claiming(tx, request).claims()))
+            claiming = _Claiming(tx, request)
+            claims = claiming.claims()
+            answers.append(_answer(tx, request, claims, claiming.held_until))
     return answers
 
 
@@ -54,20 +56,25 @@ class _Turn:
         self.room = room
         self.spare = room.room
         ahead = max(1, min(room.room, request.slots * max(1, room.batch_size), _READ_AHEAD))
-        lines = lines_of(tx, room.model)
-        self.heads = [
-            Heads(tx, SQL[place], (line.number,), ahead)
-            for line in lines
-            if not line.is_paused
-            for place in (("ready", "solo") if request.is_isolated else ("ready",))
-        ]
+        lines = [line.number for line in lines_of(tx, room.model) if not line.is_paused]
+        self._ready = {line: Heads(tx, SQL["ready"], (line,), ahead) for line in lines}
+        solo = [Heads(tx, SQL["solo"], (line,), ahead) for line in lines] if request.is_isolated else []
+        self._heads = [*self._ready.values(), *solo]
+        self._held = 0
 
     def head(self, taken: set[int]) -> Head | None:
-        """Return the first of all lines that may run."""
-        firsts = [head for heads in self.heads if (head := heads.first(taken)) is not None]
+        """Return the first of all lines that may run and is not held back."""
+        if self._held == lifecycle.HELD_BATCHES:
+            return None
+        firsts = [head for heads in self._heads if (head := heads.first(taken)) is not None]
         if len(firsts) > 1:
             firsts.sort(key=_place_of)
         return firsts[0] if firsts else None
+
+    def hold(self, head: Head) -> None:
+        """Hold back a batch, and all jobs of its line and key."""
+        self._ready[head.line].held.add(head.batch_key)
+        self._held += 1
 
 
 class _Claiming:
@@ -80,6 +87,8 @@ class _Claiming:
         self._taken: set[int] = set()
         self._claims: list[Claim] = []
         self._groups = 0
+        self.held_until: int | None = None
+        """When the first batch that was held back goes."""
 
     def claims(self) -> list[Claim]:
         request = self._request
@@ -93,10 +102,12 @@ class _Claiming:
         """Claim one head with its batch; tell whether the model's next turn may bring more."""
         if self._slots <= 0:
             return False
-        head = turn.head(self._taken)
-        if head is None:
-            return False
-        batch = self._batch(turn, head)
+        batch: list[Head] = []
+        while not batch:
+            head = turn.head(self._taken)
+            if head is None:
+                return False
+            batch = self._batch(turn, head)
         for each in batch:
             self._taken.add(each.n)
             self._claims.append(_claim_of(self._tx, each, self._request, turn.room.model, self._groups))
@@ -106,18 +117,29 @@ class _Claiming:
         return turn.spare > 0
 
     def _batch(self, turn: _Turn, head: Head) -> list[Head]:
-        """Return the head and who joins it: of its line and batch key, in order, until size or cost is reached."""
-        size = min(turn.room.batch_size, turn.spare)
+        """Return the head and who joins it: of its line and batch key, in order, until size or cost is reached.
+
+        None of them when it is held back until there are more.
+        """
+        room = turn.room
+        size = min(room.batch_size, turn.spare)
         batch = [head]
         if size <= 1 or head.is_solo:
             return batch
         cost = head.fixed.cost
         for mate in mates(self._tx, head, 2 * size):
             cost += mate.fixed.cost
-            if len(batch) == size or (turn.room.batch_cost is not None and cost > turn.room.batch_cost):
-                break
+            if len(batch) == size or (room.batch_cost is not None and cost > room.batch_cost):
+                return batch
             if mate.n not in self._taken:
                 batch.append(mate)
+        if room.batch_wait and len(batch) < size and (room.batch_cost is None or cost < room.batch_cost):
+            ready = (lifecycle.ready_since(each.created_at, each.not_before) for each in batch)
+            until = lifecycle.batch_held_until(ready, room.batch_wait, self._tx.now)
+            if until is not None:
+                turn.hold(head)
+                self.held_until = until if self.held_until is None else min(self.held_until, until)
+                return []
         return batch
 
 
@@ -192,11 +214,13 @@ def _begin(tx: Transaction, request: ClaimRequest, numbers: set[int]) -> None:
         raise RuntimeError(f"a claim began {changed} jobs where {len(numbers)} were queued")
 
 
-def _answer(tx: Transaction, request: ClaimRequest, claims: list[Claim]) -> Claims:
+def _answer(tx: Transaction, request: ClaimRequest, claims: list[Claim], held_until: int | None = None) -> Claims:
     if not has_apart(tx):
-        return Claims(claims, False, None, _take_ended(tx))
+        return Claims(claims, False, held_until, _take_ended(tx))
     firsts = [first for line in _lines(tx, request) if (first := _next_delayed(tx, line)) is not None]
     next_at = max(min(firsts), tx.now + tx.paused_for) if firsts else None
+    if held_until is not None:
+        next_at = held_until if next_at is None else min(next_at, held_until)
     is_solo_waiting = not request.is_isolated and any(
         _solo_head(tx, line) is not None
         for room in request.models

@@ -28,13 +28,15 @@ class Heads:
         self._behind = (-1.0, 0)
         self._read: list[Head] = []
         self._is_exhausted = False
+        self.held: set[str] = set()
+        """Batch keys whose jobs are passed over."""
 
     def first(self, taken: set[int]) -> Head | None:
-        """Return the first job that is not in `taken`, without consuming it."""
+        """Return the first job that is not in `taken` and not held back, without consuming it."""
         while True:
             while self._read:
                 head = self._read[-1]
-                if head.n not in taken:
+                if head.n not in taken and head.batch_key not in self.held:
                     return head
                 self._read.pop()
             if self._is_exhausted:

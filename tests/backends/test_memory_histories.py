@@ -122,7 +122,9 @@ class History:
         draw = self.random
         models = draw.sample(MODELS, draw.randint(1, 2))
         rooms = tuple(
-            ModelRoom(model, draw.randint(0, 6), None, draw.choice((1, 1, 3)), draw.choice((None, 6)))
+            ModelRoom(
+                model, draw.randint(0, 6), None, draw.choice((1, 1, 3)), draw.choice((None, 6)), draw.choice((0, 2_000))
+            )
             for model in models
         )
         asked = ClaimRequest("w", 60_000, draw.randint(0, 4), rooms, self.maybe(0.5), self.maybe(0.3))

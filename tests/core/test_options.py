@@ -1,5 +1,5 @@
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, NoReturn, cast
 
 import pytest
 
@@ -116,6 +116,10 @@ def test_a_wrong_model_option_is_named(options: dict[str, Any], message: str) ->
         ({"max_cost": 10}, "Batch.cost: expected a callable"),
         ({"buckets": (2, 1), "cost": len}, "Batch.buckets: expected a tuple"),
         ({"buckets": (1, 2)}, "Batch.cost: expected a callable"),
+        ({"max_wait": -0.001}, "Batch.max_wait: expected a number of seconds from 0 to 3600, got -0.001"),
+        ({"max_wait": 3601}, "Batch.max_wait: expected a number of seconds from 0 to 3600"),
+        ({"max_wait": float("nan")}, "Batch.max_wait: expected a number of seconds"),
+        ({"max_wait": True}, "Batch.max_wait: expected a number of seconds"),
         ({"on_error": "split"}, "Batch.on_error: expected 'bisect' or 'fail'"),
         ({"key": "lang"}, "Batch.key: expected a callable"),
     ],
@@ -131,7 +135,27 @@ def test_a_bucket_holds_costs_up_to_its_bound(item: str, place: tuple[str, int])
     assert Batch(cost=len, buckets=(4, 8)).place(item) == place
 
 
-@pytest.mark.parametrize("batch", [Batch(cost=lambda item: 0), Batch(key=lambda item: item)])
+@pytest.mark.parametrize(
+    "batch",
+    [
+        Batch(cost=lambda item: 0),
+        Batch(cost=lambda item: cast(int, 1.5)),
+        Batch(cost=lambda item: True),
+        Batch(key=lambda item: item),
+        Batch(key=lambda item: "x" * 201),
+        Batch(key=lambda item: "\ud800"),
+    ],
+)
 def test_a_batch_function_that_answers_wrongly_is_named(batch: Batch) -> None:
     with pytest.raises(InvalidOption, match=r"Batch\.(cost|key)\(item\): expected"):
+        batch.place(7)
+
+
+def _refuse(item: object) -> NoReturn:
+    raise LookupError("no tokens")
+
+
+@pytest.mark.parametrize(("name", "batch"), [("cost", Batch(cost=_refuse)), ("key", Batch(key=_refuse))])
+def test_a_batch_function_that_raises_is_named(name: str, batch: Batch) -> None:
+    with pytest.raises(InvalidOption, match=rf"Batch\.{name}\(item\): raised LookupError: no tokens"):
         batch.place(7)

@@ -21,7 +21,7 @@ from asyncinfer import (
     model,
 )
 from asyncinfer.abc import CallItem, Outcome, Runner
-from asyncinfer.errors import SetupFailed
+from asyncinfer.errors import CancelRequested, SetupFailed
 
 trace: ContextVar[str] = ContextVar("trace", default="untouched")
 
@@ -669,6 +669,37 @@ def test_a_canceled_item_leaves_the_batch_and_the_others_run_again() -> None:
     outcomes = run_batch(StopsOne, 1, 13, 2)
     assert [outcome.kind for outcome in outcomes] == ["returned", "canceled", "returned"]
     assert calls == [[1, 13, 2], [1, 2]]
+
+
+def test_a_batch_that_may_not_be_repeated_fails_for_the_others_of_a_canceled_item() -> None:
+    calls.clear()
+    outcomes = run_batch(StopsOne, 1, 13, 2, batch=Batch(on_error="fail"))
+    assert [outcome.kind for outcome in outcomes] == ["raised", "canceled", "raised"]
+    assert calls == [[1, 13, 2]]
+
+
+def test_a_canceled_item_is_not_run_again_in_the_halves() -> None:
+    class CancelsThenRaises:
+        def predict_batch(self, items: list[int]) -> list[int]:
+            calls.append(items)
+            if 13 in items:
+                current_batch()[items.index(13)].request_cancel()
+                raise ValueError("unlucky")
+            return items
+
+    calls.clear()
+    outcomes = run_batch(CancelsThenRaises, 1, 13, 2)
+    assert [outcome.kind for outcome in outcomes] == ["returned", "canceled", "returned"]
+    assert calls == [[1, 13, 2], [1, 2]]
+
+
+def test_an_item_may_answer_that_it_was_canceled() -> None:
+    class Obeys:
+        def predict_batch(self, items: list[int]) -> list[Any]:
+            return [CancelRequested() if item == 13 else item for item in items]
+
+    outcomes = run_batch(Obeys, 1, 13)
+    assert [outcome.kind for outcome in outcomes] == ["returned", "canceled"]
 
 
 @pytest.mark.parametrize("code", [add, Weights])

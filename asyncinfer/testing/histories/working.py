@@ -121,7 +121,14 @@ def _request(player: Player, random: Random, worker: str) -> ClaimRequest:
     # An idle worker has room and slots: nothing of it runs.
     least = 1 if is_idle else 0
     rooms = tuple(
-        ModelRoom(model, random.randint(least, 4), None, random.choice((1, 1, 3)), random.choice((None, None, 4)))
+        ModelRoom(
+            model,
+            random.randint(least, 4),
+            None,
+            random.choice((1, 1, 3)),
+            random.choice((None, None, 4)),
+            random.choice((0, 0, 1_000, 5_000)),
+        )
         for model in models
     )
     slots = random.randint(least, 4)

@@ -1,5 +1,6 @@
 """StoreSuite: what every store must do, cut by operation."""
 
+from asyncinfer.testing.store_suite.batch_waits import BatchFairnessTests, BatchWaitTests
 from asyncinfer.testing.store_suite.batches import BatchTests
 from asyncinfer.testing.store_suite.cancel import CancelMatchingTests, CancelTests
 from asyncinfer.testing.store_suite.claim import ClaimTests, ExpiredHeadTests, ReadinessTests
@@ -54,6 +55,8 @@ class StoreSuite(
     TagTests,
     ModelTests,
     BatchTests,
+    BatchWaitTests,
+    BatchFairnessTests,
     SoloTests,
     ExtendTests,
     LeaseListTests,
