@@ -23,7 +23,19 @@ from tools.reference.source import constants
 
 GENERATED = {str(page.relative_to(DOCS)): page for page in sorted(DOCS.rglob("*.md")) if names_in(page.read_text())}
 MODULES = (
-    *("_codec", "_engine", "_handle", "_manager", "_options", "_outcomes", "_scoped", "_submission", "_weight"),
+    *(
+        "_codec",
+        "_engine",
+        "_handle",
+        "_job",
+        "_manager",
+        "_options",
+        "_outcomes",
+        "_scoped",
+        "_submission",
+        "_weight",
+        "lifecycle",
+    ),
     *(f"_services.{module.name}" for module in pkgutil.iter_modules(_services.__path__)),
 )
 # Defaults of JobManager's options, shown in its own table.

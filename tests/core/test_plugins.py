@@ -46,7 +46,7 @@ def test_a_text_that_is_no_url_is_refused() -> None:
 def test_an_unknown_scheme_or_executor_lists_what_is_installed() -> None:
     with pytest.raises(UnknownPlugin, match=r"'redis' \(installed: memory, sqlite\)"):
         store_from_url("redis://localhost")
-    with pytest.raises(UnknownPlugin, match=r"'gpu' \(installed: loop, thread\)"):
+    with pytest.raises(UnknownPlugin, match=r"'gpu' \(installed: loop, process, thread\)"):
         executor_class("gpu")
 
 

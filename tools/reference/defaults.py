@@ -143,6 +143,7 @@ FIXED = (
     Fixed("_options", "MAX_LABELS", "what `Limits.labels` may be raised to"),
     Fixed("_options", "MAX_WEBHOOKS", "subscriptions of one submit"),
     Fixed("_codec", "MAX_DEPTH", "levels of JSON from outside"),
+    Fixed("lifecycle", "HELD_BATCHES", "batches of a model that wait to be filled and that a claim looks past"),
     Fixed("_job", "MAX_MESSAGE", "characters of a stored error message"),
     Fixed("_job", "MAX_TRACEBACK", "characters of a stored traceback"),
     Fixed("_weight", "HEAVY_BYTES", "from here on values are encoded and checked in a thread"),
