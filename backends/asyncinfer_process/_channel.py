@@ -15,8 +15,8 @@ import msgspec
 
 MAGIC = b"aif1"
 PREFIX = struct.Struct(">4sI")
-MAX_HEAD = 64 * 1024 * 1024
-"""A head holds texts of errors: 10 KiB for each job of a batch, and a batch has 10,000 jobs at most."""
+MAX_HEAD = 512 * 1024 * 1024
+"""A head holds texts of errors: 10,240 characters for each job of a batch, and a batch has 10,000 jobs at most."""
 SMALL_BYTES = 32 * 1024
 """Parts of so much together travel in one piece with the head."""
 RECEIVE_BYTES = 256 * 1024 * 1024
@@ -67,6 +67,11 @@ class Channel(Generic[M]):
         if any(not 0 <= one <= self._max_part for one in sizes):
             raise BrokenFrame(f"a frame has a part above {self._max_part} bytes")
         return message, self._parts(sizes)
+
+    def leave(self) -> None:
+        """Let the connection go in a forked process, where it is another's, and whoever held the lock is not."""
+        self._sending = threading.Lock()
+        self._socket.close()
 
     def _parts(self, sizes: Sequence[int]) -> Sequence[bytes]:
         if sum(sizes) > SMALL_BYTES:

@@ -29,21 +29,30 @@ def check_portable(spec: RunnerSpec) -> None:
         )
     if "<locals>" in name:
         raise InvalidModel(f"model {spec.model}: {name} is defined inside a function; move it to module level")
-    if spec.target is None:
-        _require_pickler(spec)
-    elif _code_of(_found(spec.target)) is not code:
+    if spec.target is not None and not _leads_to(spec.target, code):
         raise InvalidModel(
             f"model {spec.model}: {spec.target} is another object than the model's code, and a worker process would"
             " get that; let the name be the model or its code"
         )
+    pack(spec)
 
 
 def pack(spec: RunnerSpec) -> tuple[str | None, tuple[str, ...], bytes]:
-    """Return (target, paths of retry_on, pickle): by path where that leads to all of it, else by value."""
-    paths = [_path_of(error) for error in spec.retry_on]
-    if spec.target is not None and all(paths):
-        return spec.target, tuple(path for path in paths if path), b""
-    return None, (), _require_pickler(spec).dumps((spec.code, spec.retry_on))
+    """Return (target, paths of retry_on, pickle): by path where that leads to all of it, else by value.
+
+    Raises InvalidModel when it cannot be pickled.
+    """
+    paths = [f"{error.__module__}:{error.__qualname__}" for error in spec.retry_on]
+    if spec.target is not None and all(map(_leads_to, paths, spec.retry_on)):
+        return spec.target, tuple(paths), b""
+    pickler = _require_pickler(spec)
+    try:
+        return None, (), pickler.dumps((spec.code, spec.retry_on))
+    except Exception as error:  # whatever an object of the user's raises when it is pickled
+        raise InvalidModel(
+            f"model {spec.model}: its code is not in a module that a worker process can import, and cannot be pickled:"
+            f" {error}; move it to a module"
+        ) from error
 
 
 def unpack(load: Load, pickled: bytes) -> Runner:
@@ -71,10 +80,12 @@ def _require_pickler(spec: RunnerSpec) -> ModuleType:
         ) from None
 
 
-def _path_of(error: type[Exception]) -> str | None:
-    if error.__module__ == "__main__" or "<locals>" in error.__qualname__:
-        return None
-    return f"{error.__module__}:{error.__qualname__}"
+def _leads_to(path: str, code: object) -> bool:
+    """Tell whether another process finds the same under this path."""
+    try:
+        return not path.startswith("__main__:") and _code_of(_found(path)) is code
+    except (ImportError, AttributeError):
+        return False
 
 
 def _found(path: str) -> Any:
@@ -85,5 +96,4 @@ def _found(path: str) -> Any:
 
 def _code_of(found: Any) -> Callable[..., Any]:
     """Return the user's code where a decorator has put a Model in its place."""
-    code = cast("Callable[..., Any]", found)
-    return inspect.unwrap(code) if isinstance(found, Model) else code
+    return cast("Callable[..., Any]", vars(found)["__wrapped__"] if isinstance(found, Model) else found)

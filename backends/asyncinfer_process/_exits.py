@@ -18,6 +18,10 @@ from asyncinfer.abc import JobError
 KillReason = Literal["canceled", "time_limit", "memory_limit", "broken", "closing"]
 
 
+class Elsewhere(Exception):
+    """The traceback, or the last words, of a worker process: the cause of an error that is raised here."""
+
+
 class Exit(Struct, frozen=True):
     """The end of a worker process."""
 
@@ -44,11 +48,15 @@ def said(code: int) -> str:
 
 
 def watch(process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]) -> None:
-    """Call `on_exit` on the loop when the process has ended, before anybody has waited for it."""
-    if not hasattr(os, "pidfd_open"):
+    """Call `on_exit` on the loop when the process has ended.
+
+    No pipe tells as soon: it stays open while a process that was forked from it lives.
+    """
+    try:
+        descriptor = os.pidfd_open(process.pid)
+    except (AttributeError, OSError):  # not Linux, an old one, or no descriptor is left
         _watch_by_thread(process, loop, on_exit)
         return
-    descriptor = os.pidfd_open(process.pid)
 
     def exited() -> None:
         loop.remove_reader(descriptor)
@@ -62,7 +70,7 @@ def _watch_by_thread(
     process: subprocess.Popen[bytes], loop: asyncio.AbstractEventLoop, on_exit: Callable[[], None]
 ) -> None:
     def wait() -> None:
-        os.waitid(os.P_PID, process.pid, os.WEXITED | os.WNOWAIT)
+        process.wait()
         with contextlib.suppress(RuntimeError):  # the loop is closed
             loop.call_soon_threadsafe(on_exit)
 

@@ -49,13 +49,12 @@ class Member(Struct, eq=False):
     """Until its model is loaded."""
     is_taken: bool = False
     """A call runs in it, or waits for its model to be loaded there."""
-    is_leaving: bool = False
     has_successor: bool = True
     """Another one is started when it has gone."""
 
     @property
     def is_idle(self) -> bool:
-        return not self.is_taken and not self.is_leaving
+        return not self.is_taken and not self.worker.is_leaving
 
 
 class Fleet:
@@ -66,7 +65,9 @@ class Fleet:
         self._loop = asyncio.get_running_loop()
         self._members: list[Member] = []
         """Those taken latest stand last."""
-        self._waiting: list[asyncio.Future[None]] = []
+        self._slots = asyncio.Semaphore(habits.slots)
+        """Taken in the order in which calls came, so that only as many as may run look for a process."""
+        self._looking: list[asyncio.Future[None]] = []
         self._failed: set[Runner] = set()
         """Models whose latest setup failed."""
         self._numbers = itertools.count(1)
@@ -80,83 +81,88 @@ class Fleet:
     def state(self, runner: Runner) -> ModelState:
         """Return how far a model is loaded, in its best process."""
         own = self._members_of(runner)
-        staying = [member for member in own if not member.is_leaving]
+        staying = [member for member in own if not member.worker.is_leaving]
         if any(member.loading is None for member in staying):
             return "warm"
         if staying:
             return "loading"
-        if own:
-            return "draining"
-        return "failed" if runner in self._failed else "unloaded"
+        if runner in self._failed:
+            return "failed"
+        return "draining" if own else "unloaded"
 
-    def take_warm(self, runner: Runner) -> Member | None:
-        """Take an idle process that has the model loaded, the one used latest, unless every slot is taken."""
-        if self._is_full:
+    async def take_warm(self, runner: Runner) -> Member | None:
+        """Take an idle process that has the model loaded, without waiting; None when there is none."""
+        if self._slots.locked() or (member := self._warm(runner)) is None:
             return None
-        for member in reversed(self._members):
-            if member.runner is runner and member.is_idle and member.loading is None:
-                return self._take(member)
-        return None
+        await self._slots.acquire()  # at once: it is not locked
+        return self._taken(member)
 
     async def take(self, runner: Runner, on_loading: Callable[[], None]) -> Member:
         """Take a process for the model, when there is one; `on_loading` is called when that has to load it first.
 
         Raises SetupFailed.
         """
-        while True:
-            if (warm := self.take_warm(runner)) is not None:
-                return warm
-            if not self._is_full and (member := await self._coming(runner)) is not None:
-                self._take(member)
-                on_loading()
+        await self._slots.acquire()
+        try:
+            while (member := self._warm(runner) or await self._coming(runner)) is None:
+                await self._change()
+            self._taken(member)
+            if member.loading is not None:
                 try:
+                    on_loading()
                     await self._loaded(member)
                 except BaseException:
-                    self.give(member)
+                    member.is_taken = False
+                    self._tell_change()
                     raise
-                return member
-            await self._change()
+        except BaseException:
+            self._slots.release()
+            raise
+        return member
 
     def give(self, member: Member) -> None:
         """Give a process back: to the next call, or to retirement."""
         member.is_taken = False
-        if not member.is_leaving and self._is_worn(member):
-            self._retire(member, has_successor=True)
+        if self._is_worn(member):
+            member.worker.stop(STOP_SECONDS)
+        self._slots.release()
         self._tell_change()
 
     async def prepare(self, runner: Runner) -> None:
         """Have one process with the model loaded. Raise SetupFailed."""
-        staying = [member for member in self._members_of(runner) if not member.is_leaving]
-        if any(member.loading is None for member in staying):
-            return
-        member = staying[0] if staying else await self._coming(runner)
-        if member is not None:
-            await self._loaded(member)
+        while True:
+            staying = [member for member in self._members_of(runner) if not member.worker.is_leaving]
+            if any(member.loading is None for member in staying):
+                return
+            if (member := staying[0] if staying else await self._coming(runner)) is not None:
+                await self._loaded(member)
+                return
+            await self._change()
 
     async def release(self, runner: Runner) -> None:
         """End every process of a model; none of them may be taken."""
         self._failed.discard(runner)
-        await self._retire_all(self._members_of(runner))
+        await self._retire(self._members_of(runner))
 
     def keep_spares(self, runner: Runner) -> None:
         """Have as many idle processes as there should be spares; what is missing is loaded for this model."""
-        idle = sum(member.is_idle for member in self._members)
-        for _ in range(self._habits.spares - idle):
-            self._start_if_room(runner)
+        if not self._habits.spares or runner in self._failed:
+            return
+        for _ in range(self._habits.spares - sum(member.is_idle for member in self._members)):
+            self._start_unasked(runner)
 
-    async def close(self) -> None:
-        """End every process: the idle ones by their teardown, the others by force."""
+    def end(self) -> None:
+        """Begin to end every process: the idle ones by their teardown, the others by force."""
         self._is_closing = True
         for member in self._members:
-            if member.is_taken or member.loading is not None:
-                member.worker.kill("closing", at_once=True)
-        await self._retire_all(self._members)
+            self._dismiss(member)
+
+    async def wait_ended(self) -> None:
+        """Return when every process has ended."""
+        for member in list(self._members):
+            await member.worker.wait()
 
     # Which one
-
-    @property
-    def _is_full(self) -> bool:
-        return sum(member.is_taken for member in self._members) >= self._habits.slots
 
     @property
     def _has_room(self) -> bool:
@@ -165,57 +171,71 @@ class Fleet:
     def _members_of(self, runner: Runner) -> list[Member]:
         return [member for member in self._members if member.runner is runner]
 
-    def _take(self, member: Member) -> Member:
+    def _warm(self, runner: Runner) -> Member | None:
+        """Return an idle process that has the model loaded, the one used latest."""
+        for member in reversed(self._members):
+            if member.runner is runner and member.loading is None and member.is_idle:
+                return member
+        return None
+
+    def _taken(self, member: Member) -> Member:
         member.is_taken = True
         self._members.remove(member)
         self._members.append(member)
         return member
 
     async def _coming(self, runner: Runner) -> Member | None:
-        """Return a process in which the model is being loaded, started now if need be.
+        """Return a process in which the model is being loaded, started now if need be. Raise SetupFailed.
 
         Where there is no room, the one that has idled longest makes room. None when none is idle.
         """
         for member in self._members_of(runner):
             if member.is_idle:
                 return member
-        idle = next((member for member in self._members if member.is_idle), None)
-        if not self._has_room and idle is not None:
-            await self._retire_all([idle])
-        return self._start_if_room(runner)
+        if not self._has_room:
+            idle = next((member for member in self._members if member.is_idle and member.loading is None), None)
+            if idle is None:
+                return None
+            await self._retire([idle])
+        return self._start(runner) if self._has_room else None
 
     async def _change(self) -> None:
-        """Return when a process has been given back or has left."""
+        """Return when a process has been given back, has been loaded or has left."""
         future: asyncio.Future[None] = self._loop.create_future()
-        self._waiting.append(future)
+        self._looking.append(future)
         await future
 
     def _tell_change(self) -> None:
-        waiting, self._waiting = self._waiting, []
-        for future in waiting:
+        looking, self._looking = self._looking, []
+        for future in looking:
             if not future.done():
                 future.set_result(None)
 
     # Coming
 
-    def _start_if_room(self, runner: Runner) -> Member | None:
-        if not self._has_room:
-            return None
+    def _start(self, runner: Runner) -> Member:
+        """Start a process and have it load the model. Raise SetupFailed when none can be started."""
         habits, spec = self._habits, runner.spec
         device = self._least_used_device()
         env = dict(habits.env) if device is None else {**habits.env, "CUDA_VISIBLE_DEVICES": str(device)}
-        worker = Worker(
-            f"asyncinfer-process-{next(self._numbers)}",
-            env,
-            kill_after=habits.kill_after,
-            max_part=max_part(spec),
-            on_end=self._left,
-        )
+        name = f"asyncinfer-process-{next(self._numbers)}"
+        try:
+            worker = Worker(name, env, kill_after=habits.kill_after, max_part=max_part(spec), on_end=self._left)
+        except (OSError, RuntimeError) as error:
+            raise SetupFailed(f"model {spec.model}: no worker process can be started: {error}") from error
         member = Member(worker, runner, device, self._loop.time())
         self._members.append(member)
-        member.loading = self._loop.create_task(self._load(member), name=f"{worker.name} loads {spec.model}")
+        member.loading = self._loop.create_task(self._load(member), name=f"{name} loads {spec.model}")
         self._watchdog.arm()
         return member
+
+    def _start_unasked(self, runner: Runner) -> None:
+        """Start a process that no call waits for, if there is room."""
+        if self._has_room:
+            try:
+                self._start(runner)
+            except SetupFailed as error:
+                logger.warning("%s", error)
 
     async def _load(self, member: Member) -> SetupFailed | None:
         """Load the member's model; return why that failed."""
@@ -225,12 +245,13 @@ class Fleet:
             load, pickled = load_of(member.runner.spec, device=device, threads=max(1, cores // self._habits.slots))
             await member.worker.load(load, pickled)
         except Exception as error:  # noqa: BLE001  whatever it is, the model is not there
-            failure = error if isinstance(error, SetupFailed) else SetupFailed(f"{error}")
-            self._failed.add(member.runner)
-            member.is_leaving, member.has_successor = True, False
-            member.worker.kill("closing", at_once=True)
+            failure = error if isinstance(error, SetupFailed) else SetupFailed(str(error) or repr(error))
+            member.has_successor = False
             if not self._is_closing:
-                logger.warning("a worker process is not ready: %s", failure)
+                self._failed.add(member.runner)
+                if not member.is_taken:
+                    logger.warning("a worker process is not ready: %s", failure)
+            member.worker.kill("closing", at_once=True)
             return failure
         self._failed.discard(member.runner)
         member.loading = None
@@ -258,22 +279,24 @@ class Fleet:
             return False
         return (_memory.resident_bytes(worker.pid) or 0) > habits.max_rss
 
-    def _retire(self, member: Member, *, has_successor: bool) -> None:
-        member.has_successor = has_successor
-        if not member.is_leaving:
-            member.is_leaving = True
+    def _dismiss(self, member: Member) -> None:
+        """End a process for good: by its teardown, or by force while there is nothing to tear down."""
+        member.has_successor = False
+        if member.is_taken or member.loading is not None:
+            member.worker.kill("closing", at_once=True)
+        else:
             member.worker.stop(STOP_SECONDS)
 
-    async def _retire_all(self, members: Iterable[Member]) -> None:
+    async def _retire(self, members: Iterable[Member]) -> None:
         leaving = list(members)
         for member in leaving:
-            self._retire(member, has_successor=False)
+            self._dismiss(member)
         for member in leaving:
             await member.worker.wait()
 
     def _left(self, worker: Worker) -> None:
         member = next(member for member in self._members if member.worker is worker)
         self._members.remove(member)
-        if member.has_successor and member.loading is None:
-            self._start_if_room(member.runner)
+        if member.has_successor and member.loading is None and worker.calls:
+            self._start_unasked(member.runner)
         self._tell_change()

@@ -5,13 +5,11 @@ from __future__ import annotations
 import os
 from pathlib import Path
 
-PAGE_BYTES = os.sysconf("SC_PAGE_SIZE")
-
 
 def resident_bytes(pid: int) -> int | None:
     """Return how much memory a process has in use; None when it cannot be told."""
     try:
-        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * PAGE_BYTES
+        return int(Path(f"/proc/{pid}/statm").read_text().split()[1]) * os.sysconf("SC_PAGE_SIZE")
     except (OSError, ValueError, IndexError):
         return None
 

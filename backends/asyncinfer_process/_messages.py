@@ -26,7 +26,8 @@ class Load(Struct, frozen=True, kw_only=True, tag=True):
     threads: int = 1
     """For torch, which would take every core."""
     search_path: tuple[str, ...] = ()
-    log_level: int = 30
+    log_levels: dict[str, int] = {}
+    """Of the loggers that have one of their own; the root's name is empty."""
 
 
 class Item(Struct, frozen=True, array_like=True):
@@ -65,6 +66,7 @@ class NotReady(Struct, frozen=True, tag=True):
     """Up: it could not be."""
 
     message: str
+    traceback: str
 
 
 class Telling(Struct, frozen=True, array_like=True):
@@ -103,6 +105,11 @@ class Logged(Struct, frozen=True, tag=True):
     level: int
     text: str
 
+
+ORPHANED = 0
+"""The exit status of a worker process whose manager has gone: nobody will read it."""
+STARVED = 107
+"""Its exit status when it had no memory to receive or send what a job needs."""
 
 Down = Load | Run | Cancel | Stop
 Up = Ready | NotReady | Said | Ended | Logged

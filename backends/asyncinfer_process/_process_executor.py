@@ -24,7 +24,7 @@ from asyncinfer.abc import (
 )
 from asyncinfer.errors import InvalidOption, SetupFailed
 from asyncinfer_process._code import check_portable
-from asyncinfer_process._exits import Exit
+from asyncinfer_process._exits import Elsewhere, Exit
 from asyncinfer_process._fleet import Fleet, Habits, Member
 
 LOADING = "loading model"
@@ -36,8 +36,12 @@ class Running(Struct, eq=False):
 
     call: Call
     answer: asyncio.Future[Sequence[Outcome]]
-    search: asyncio.Task[None] | None = None
+    search: asyncio.Task[Member] | None = None
     """While it has no process."""
+    is_unwanted: bool = False
+    """It was canceled as a whole before it had one."""
+    is_loading: bool = False
+    """It shows that it waits for its model."""
     member: Member | None = None
     timer: asyncio.TimerHandle | None = None
 
@@ -46,9 +50,10 @@ class ProcessExecutor(Executor):
     """Runs `def` models in at most `slots` worker processes at once; POSIX only.
 
     A crash, a memory limit, a time limit or a hard cancel ends one process and with it one call: SIGTERM, and SIGKILL
-    after `kill_after` seconds. A process belongs to one model and stays warm. `spares` more than the slots are kept
-    loaded with the model used last, so that a slot whose process was ended goes on at once. A process is replaced after
-    `max_jobs` calls, `max_age` seconds, or above `max_rss` bytes. With `devices` each process sees one of them
+    after `kill_after` seconds. A process belongs to one model and stays warm. `spares` idle ones are kept beside those
+    that run, so that a slot whose process was ended goes on at once; a missing one is loaded with the model used last.
+    A process is replaced after a call when it has run `max_jobs`, is `max_age` seconds old, or has more than `max_rss`
+    bytes. With `devices` each process sees one of them
     (`CUDA_VISIBLE_DEVICES`), the one that the fewest have. `env` is set before its Python starts.
 
     Raises InvalidOption.
@@ -82,7 +87,6 @@ class ProcessExecutor(Executor):
             if seconds is not None and not (math.isfinite(seconds) and seconds >= 0):
                 raise InvalidOption(f"{name}: expected seconds >= 0, got {seconds!r}")
         self.slots = slots
-        self.devices: Sequence[int] = tuple(devices)
         self._habits = Habits(
             slots=slots,
             spares=spares,
@@ -95,7 +99,8 @@ class ProcessExecutor(Executor):
         )
         self._fleet: Fleet | None = None
         self._running: dict[Call, Running] = {}
-        self._all_free: asyncio.Event | None = None
+        self._is_open = False
+        self._all_ended: asyncio.Event | None = None
 
     @property
     def free(self) -> int:
@@ -108,6 +113,10 @@ class ProcessExecutor(Executor):
     @property
     def copies(self) -> int:
         return self.slots + self._habits.spares
+
+    @property
+    def devices(self) -> Sequence[int]:
+        return self._habits.devices
 
     @property
     def pids(self) -> Sequence[int]:
@@ -125,6 +134,7 @@ class ProcessExecutor(Executor):
         self._on_free = on_free
         self._loop = asyncio.get_running_loop()
         self._fleet = Fleet(self._habits)
+        self._is_open = True
 
     async def prepare(self, runner: Runner, context: SetupContext) -> None:
         await self._started().prepare(runner)
@@ -135,16 +145,21 @@ class ProcessExecutor(Executor):
     async def run(self, call: Call) -> Sequence[Outcome]:
         """Run a call in a process that has its model loaded, or loads it; while every slot is taken it waits its turn.
 
-        Raises RuntimeError before `start` and after `close`.
+        One that is abandoned before its code has begun is never run. Raises RuntimeError before `start` and after
+        `close`.
         """
         fleet = self._started()
         running = self._running[call] = Running(call, self._loop.create_future())
-        member = fleet.take_warm(call.runner)
+        member = await fleet.take_warm(call.runner)
         if member is not None:
-            self._begin(running, member)
+            self._begin(fleet, running, member)
         else:
-            running.search = self._loop.create_task(self._find(fleet, running))
-        return await running.answer
+            self._search(fleet, running)
+        try:
+            return await running.answer
+        finally:
+            if running.search is not None:
+                running.search.cancel()
 
     def cancel(self, call: Call, item: CallItem | None = None, *, hard: bool = False) -> None:
         """Set the token of each item, or of one; `hard` ends the process, which answers with canceled outcomes."""
@@ -153,83 +168,99 @@ class ProcessExecutor(Executor):
             return
         for one in call.items if item is None else [item]:
             one.context.request_cancel()
-        if running.member is not None:
-            if hard:
-                running.member.worker.kill("canceled")
-            else:
-                running.member.worker.cancel(None if item is None else call.items.index(item))
-        elif running.search is not None and item is None:
-            running.search.cancel()
+        if running.member is None:
+            running.is_unwanted = hard or all(one.context.is_canceled for one in call.items)
+            if running.is_unwanted and running.search is not None:
+                running.search.cancel()
+        elif hard:
+            running.member.worker.kill("canceled")
+        else:
+            running.member.worker.cancel(None if item is None else call.items.index(item))
 
     async def close(self, grace: float) -> None:
-        """Stop. After `grace` seconds whatever still runs is ended with its process, and its await is canceled."""
-        fleet, self._fleet = self._fleet, None
-        if fleet is None:
+        """Stop. What has not begun is let go; after `grace` seconds whatever still runs is ended with its process."""
+        if self._fleet is None or not self._is_open:
             return
+        fleet, self._is_open = self._fleet, False
+        self._all_ended = asyncio.Event()
+        try:
+            for running in self._running.values():
+                if running.search is not None:
+                    running.answer.cancel()
+                    running.search.cancel()
+            if self._running:
+                with contextlib.suppress(TimeoutError):
+                    async with asyncio.timeout(grace):
+                        await self._all_ended.wait()
+        finally:
+            for running in self._running.values():
+                running.answer.cancel()
+            fleet.end()
+        await fleet.wait_ended()
         if self._running:
-            self._all_free = asyncio.Event()
-            with contextlib.suppress(TimeoutError):
-                async with asyncio.timeout(grace):
-                    await self._all_free.wait()
-        for running in list(self._running.values()):
-            running.answer.cancel()
-            if running.search is not None:
-                running.search.cancel()
-        await fleet.close()
+            await self._all_ended.wait()
 
     def _started(self) -> Fleet:
-        if self._fleet is None:
+        if self._fleet is None or not self._is_open:
             raise RuntimeError("the process executor is not running")
         return self._fleet
 
-    async def _find(self, fleet: Fleet, running: Running) -> None:
+    def _search(self, fleet: Fleet, running: Running) -> None:
         """Begin a call as soon as there is a process for it."""
         call = running.call
-        is_loading = False
 
-        def tell_loading() -> None:
-            nonlocal is_loading
-            is_loading = True
+        def show_loading() -> None:
+            running.is_loading = True
             _tell(call, LOADING)
 
-        try:
-            member = await fleet.take(call.runner, tell_loading)
-        except asyncio.CancelledError:
-            self._end(running, [Outcome("canceled")] * len(call.items))
-        except SetupFailed as error:
-            reason = JobError(code="worker_lost", message=str(error), type="SetupFailed", retryable=True)
-            self._end(running, [Outcome("not_run", error=reason)] * len(call.items))
-        else:
-            if is_loading:
-                _tell(call, "")
-            self._begin(running, member)
+        running.search = self._loop.create_task(fleet.take(call.runner, show_loading))
+        # A callback, since a task that is canceled before its first step runs nothing of its own.
+        running.search.add_done_callback(lambda search: self._found(fleet, running, search))
 
-    def _begin(self, running: Running, member: Member) -> None:
+    def _found(self, fleet: Fleet, running: Running, search: asyncio.Task[Member]) -> None:
+        call, running.search = running.call, None
+        if search.cancelled():
+            self._end(running, [Outcome("canceled")] * len(call.items))
+            return
+        if (error := search.exception()) is not None:
+            self._end(running, [_not_run(item, error) for item in call.items])
+            return
+        member = search.result()
+        if running.is_unwanted or running.answer.cancelled():
+            fleet.give(member)
+            self._end(running, [Outcome("canceled")] * len(call.items))
+        elif member.worker.is_leaving:
+            fleet.give(member)
+            self._search(fleet, running)
+        else:
+            if running.is_loading:
+                _tell(call, "")
+            self._begin(fleet, running, member)
+
+    def _begin(self, fleet: Fleet, running: Running, member: Member) -> None:
         call = running.call
-        running.search, running.member = None, member
+        running.member = member
         if call.time_limit is not None:
             running.timer = self._loop.call_later(call.time_limit, member.worker.kill, "time_limit")
-        member.worker.run(call, lambda answer: self._answered(running, member, answer))
+        member.worker.run(call, lambda answer: self._answered(fleet, running, member, answer))
         for position, item in enumerate(call.items):
             if item.context.is_canceled:  # while it was looked for
                 member.worker.cancel(position)
-        if self._fleet is not None:
-            self._fleet.keep_spares(call.runner)
+        fleet.keep_spares(call.runner)
 
-    def _answered(self, running: Running, member: Member, answer: Sequence[Outcome] | Exit) -> None:
+    def _answered(self, fleet: Fleet, running: Running, member: Member, answer: Sequence[Outcome] | Exit) -> None:
         if running.timer is not None:
             running.timer.cancel()
         outcomes = _outcomes(running.call, answer) if isinstance(answer, Exit) else answer
-        if self._fleet is not None:
-            self._fleet.give(member)
+        fleet.give(member)
         self._end(running, outcomes)
 
     def _end(self, running: Running, outcomes: Sequence[Outcome]) -> None:
         del self._running[running.call]
         if not running.answer.done():
             running.answer.set_result(outcomes)
-        if self._all_free is not None and not self._running:
-            self._all_free.set()
+        if self._all_ended is not None and not self._running:
+            self._all_ended.set()
         self._on_free()
 
 
@@ -250,6 +281,19 @@ def _outcomes(call: Call, end: Exit) -> Sequence[Outcome]:
     else:
         outcome = Outcome("worker_lost", error=end.error())
     return [outcome] * len(call.items)
+
+
+def _not_run(item: CallItem, error: BaseException) -> Outcome:
+    cause = error.__cause__
+    reason = JobError(
+        code="model_error",
+        message=str(error),
+        type=f"{SetupFailed.__module__}.{SetupFailed.__qualname__}",
+        traceback=str(cause) if isinstance(cause, Elsewhere) else "",
+        retryable=True,
+        attempt=item.context.attempt,
+    )
+    return Outcome("not_run", error=reason)
 
 
 def _tell(call: Call, message: str) -> None:

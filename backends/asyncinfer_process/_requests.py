@@ -35,7 +35,7 @@ def load_of(spec: RunnerSpec, *, device: str | None, threads: int) -> tuple[Load
         device=device,
         threads=threads,
         search_path=tuple(path or str(Path.cwd()) for path in sys.path),
-        log_level=logging.getLogger().getEffectiveLevel(),
+        log_levels=_log_levels(),
     )
     return load, pickled
 
@@ -62,3 +62,9 @@ def run_of(call: Call) -> tuple[Run, Sequence[bytes]]:
         if checkpoint is not None:
             parts.append(checkpoint)
     return Run(tuple(items)), parts
+
+
+def _log_levels() -> dict[str, int]:
+    loggers = logging.getLogger().manager.loggerDict.items()
+    own = {name: logger.level for name, logger in loggers if isinstance(logger, logging.Logger) and logger.level}
+    return {"": logging.getLogger().level, **own}

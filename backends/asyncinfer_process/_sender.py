@@ -61,5 +61,6 @@ class Sender:
             with contextlib.suppress(OSError):
                 for piece in pieces:
                     self._socket.sendall(piece)
+            del pieces  # which may be large, before the next are waited for
             with self._lock:
                 self._unsent -= 1

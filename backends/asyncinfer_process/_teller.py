@@ -2,24 +2,26 @@
 
 from __future__ import annotations
 
-import contextlib
 import threading
-import time
 from collections.abc import Callable, Sequence
 from typing import Any
 
+import msgspec
 from msgspec import Struct, field
 
 from asyncinfer.abc import Progress
 from asyncinfer.errors import TooLarge
-from asyncinfer_process._channel import Channel, Gone
+from asyncinfer_process._channel import Channel
+from asyncinfer_process._child_threads import start_thread
 from asyncinfer_process._messages import Load, Said, Telling
 
 PAUSE_SECONDS = 0.05
-"""Between two frames of what is told."""
+"""Between two frames of what is told, unless a job has to wait for room."""
 UNSENT_VALUES = 1_000
 UNSENT_BYTES = 1024 * 1024
 """Output of one job that may wait: above either, `emit` holds up its thread."""
+_encode = msgspec.msgpack.Encoder().encode
+_decode = msgspec.msgpack.Decoder(Progress).decode
 
 
 class _Untold(Struct, eq=False):
@@ -38,9 +40,12 @@ class JobReporter:
         self._item = item
 
     def report(self, progress: Progress) -> None:
+        """Raise TypeError for what is no text or number, here in the model's thread."""
+
         def add(untold: _Untold) -> None:
             untold.progress = progress
 
+        _require_sendable(progress)
         self._teller.tell(self._call, self._item, add)
 
     def emit(self, data: bytes) -> None:
@@ -74,23 +79,35 @@ class Teller:
         self._telling = threading.Lock()
         """Held from taking until sending, so that nothing overtakes."""
         self._armed = threading.Event()
+        self._is_full = threading.Event()
+        """A job waits for room."""
         self._call = 0
+        """Those that have begun or ended: what is told of another than the latest is dropped."""
         self._untold: dict[int, _Untold] = {}
-        threading.Thread(target=self._run, name="asyncinfer-teller", daemon=True).start()
+        start_thread("asyncinfer-teller", self._run)
 
     def begin(self, items: int) -> Sequence[JobReporter]:
         """Return the reporters of a new call."""
         with self._changed:
             self._call += 1
-            self._untold.clear()
-            self._changed.notify_all()
         return [JobReporter(self, self._call, item) for item in range(items)]
 
-    def flush(self) -> None:
-        """Send what is untold. Raise Gone."""
+    def end(self) -> None:
+        """Send what is untold of the call; nothing of it is sent later. Raise Gone."""
+        self._flush(is_last=True)
+
+    def leave(self) -> None:
+        """Drop whatever is told in a forked process, whose locks may be held by threads that it does not have."""
+        self._changed = threading.Condition()
+        self._call += 1
+
+    def _flush(self, *, is_last: bool) -> None:
         with self._telling:
             with self._changed:
                 untold, self._untold = self._untold, {}
+                if is_last:
+                    self._call += 1
+                self._is_full.clear()
                 self._changed.notify_all()
             if not untold:
                 return
@@ -122,17 +139,25 @@ class Teller:
             )
 
         with self._changed:
-            self._changed.wait_for(has_room)
+            if not has_room():
+                self._is_full.set()
+                self._changed.wait_for(has_room)
 
     def _run(self) -> None:
-        with contextlib.suppress(Gone):
-            while True:
-                self._armed.wait()
-                self._armed.clear()
-                self.flush()
-                time.sleep(PAUSE_SECONDS)
+        while True:
+            self._armed.wait()
+            self._armed.clear()
+            self._flush(is_last=False)
+            self._is_full.wait(PAUSE_SECONDS)
 
 
 def _require_size(what: str, data: bytes, limit: int, name: str) -> None:
     if len(data) > limit:
         raise TooLarge(f"{what}: {len(data)} bytes, the limit is {limit} (Limits.{name})")
+
+
+def _require_sendable(progress: Progress) -> None:
+    try:
+        _decode(_encode(progress))
+    except (TypeError, ValueError, OverflowError) as error:  # a DecodeError is a ValueError
+        raise TypeError(f"progress: {error}") from error

@@ -16,10 +16,10 @@ from functools import partial
 from asyncinfer.abc import Call, Outcome
 from asyncinfer.errors import SetupFailed
 from asyncinfer_process import _memory
-from asyncinfer_process._channel import BrokenFrame, Channel, Gone
-from asyncinfer_process._exits import Exit, KillReason, said, watch
+from asyncinfer_process._channel import Channel, Gone
+from asyncinfer_process._exits import Elsewhere, Exit, KillReason, said, watch
 from asyncinfer_process._hearing import OutOfBounds, hear, log
-from asyncinfer_process._messages import UP_HEADS, Cancel, Ended, Load, Logged, NotReady, Ready, Said, Stop, Up
+from asyncinfer_process._messages import STARVED, UP_HEADS, Cancel, Load, Logged, NotReady, Ready, Said, Stop, Up
 from asyncinfer_process._requests import run_of
 from asyncinfer_process._sender import Sender
 from asyncinfer_process._stderr import StderrTail
@@ -30,7 +30,8 @@ Answer = Ready | NotReady | Sequence[Outcome] | Exit
 class Worker:
     """One process. A thread starts it and receives what it says; every call here comes from the loop's thread.
 
-    It answers one request at a time: `load` first, then calls.
+    It answers one request at a time: `load` first, then calls. The thread lives as long as the process: when it ends,
+    the kernel ends the process too.
     """
 
     def __init__(
@@ -42,6 +43,7 @@ class Worker:
         max_part: int,
         on_end: Callable[[Worker], None],
     ) -> None:
+        """Raise OSError or RuntimeError when there is no descriptor or no thread left."""
         self.name = name
         self.exit: Exit | None = None
         """Set when it has ended, and nothing of it is left."""
@@ -56,34 +58,49 @@ class Worker:
         self._stderr: StderrTail | None = None
         self._code: int | None = None
         self._oom_kills = _memory.oom_kills()
+        self._is_stopping = False
         self._is_read_out = False
         self._killed_for: KillReason | None = None
         self._killed_why = ""
         self._timer: asyncio.TimerHandle | None = None
-        self._answer: Callable[[Answer], None] | None = None
+        self._on_answer: Callable[[Answer], None] | None = None
+        self._is_loading = False
         self._call: Call | None = None
+        """As `_is_loading`: set here when it is asked, unset by the thread when the answer has come."""
         ours, self._theirs = socket.socketpair()
         self._socket = ours
         self._channel: Channel[Up] = Channel(ours, UP_HEADS, max_part)
         self._sender = Sender(ours, name)
         self._thread = threading.Thread(target=self._live, name=name, daemon=True)
-        self._thread.start()
+        try:
+            self._thread.start()
+        except BaseException:
+            ours.close()
+            self._theirs.close()
+            raise
 
     @property
     def pid(self) -> int | None:
         return None if self._process is None or self._code is not None else self._process.pid
 
+    @property
+    def is_leaving(self) -> bool:
+        """It has ended or is about to: it takes no more calls."""
+        has_ended = self._code is not None or self._is_read_out or self.exit is not None
+        return has_ended or self._is_stopping or self._killed_for is not None
+
     async def load(self, load: Load, pickled: bytes) -> None:
         """Load a model. Raise SetupFailed when its setup raises or its process ends meanwhile."""
         answered: asyncio.Future[Answer] = self._loop.create_future()
+        self._is_loading = True
         self._ask(lambda answer: None if answered.done() else answered.set_result(answer))
         self._sender.send(load, [pickled] if pickled else [])
         answer = await answered
         if isinstance(answer, NotReady):
-            raise SetupFailed(answer.message)
+            raise SetupFailed(answer.message) from (Elsewhere(answer.traceback) if answer.traceback else None)
         if isinstance(answer, Exit):
-            detail = f"; the last it wrote:\n{answer.stderr}" if answer.stderr else ""
-            raise SetupFailed(f"model {load.model}: {answer.message}{detail}")
+            cause = Elsewhere(answer.stderr) if answer.stderr else None
+            raise SetupFailed(f"model {load.model}: {answer.message}") from cause
 
     def run(self, call: Call, on_answer: Callable[[Sequence[Outcome] | Exit], None]) -> None:
         """Run a call; `on_answer` hears of its end, or of that of the process."""
@@ -103,20 +120,22 @@ class Worker:
 
     def stop(self, seconds: float) -> None:
         """Let it run the model's teardown and exit; after `seconds` it is killed."""
+        if self.is_leaving:
+            return
+        self._is_stopping = True
         self._sender.send(Stop())
-        if self._timer is None:
-            self._timer = self._loop.call_later(seconds, partial(self.kill, "closing", at_once=True))
+        self._set_timer(seconds, partial(self.kill, "closing", at_once=True))
 
     def kill(self, reason: KillReason, why: str = "", *, at_once: bool = False) -> None:
         """End its process group: SIGTERM, and SIGKILL after `kill_after` seconds; or SIGKILL at once."""
-        if self._code is not None:
+        if self._code is not None or self.exit is not None:
             return
-        if self._killed_for is None:
-            self._killed_for, self._killed_why = reason, why
-        if self._process is not None:
-            self._signal(signal.SIGKILL if at_once else signal.SIGTERM)
-            if not at_once and self._timer is None:
-                self._timer = self._loop.call_later(self._kill_after, self._signal, signal.SIGKILL)
+        self._note(reason, why)
+        if self._process is None:
+            return  # `_started` does it
+        self._signal(signal.SIGKILL if at_once else signal.SIGTERM)
+        if not at_once:
+            self._set_timer(self._kill_after, partial(self._signal, signal.SIGKILL))
 
     async def wait(self) -> None:
         """Return when it has ended."""
@@ -127,19 +146,22 @@ class Worker:
     def _live(self) -> None:
         try:
             process = self._spawn()
-        except OSError as error:
+        except Exception as error:  # noqa: BLE001  whatever Popen refuses
             self._post(partial(self._end, f"could not be started: {error}"))
             return
-        self._post(partial(self._started, process))
+        if not self._post(partial(self._started, process)):
+            process.kill()
+            process.wait()
+            return
+        why = ""
         try:
             while True:
                 self._receive()
         except Gone:
             pass
-        except (BrokenFrame, OutOfBounds) as error:
-            self._post(partial(self.kill, "broken", str(error), at_once=True))
-        finally:
-            self._post(self._read_out)
+        except Exception as error:  # noqa: BLE001  a frame that is none, or what a log handler of ours raises
+            why = str(error) or repr(error)
+        self._post(partial(self._hung_up, why))
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         child = self._theirs
@@ -157,29 +179,36 @@ class Worker:
 
     def _receive(self) -> None:
         message, parts = self._channel.receive()
-        if isinstance(message, Said):
-            call = self._call
-            if call is not None:
-                hear(call, message, parts)
-        elif isinstance(message, Logged):
+        if isinstance(message, Logged):
             log(message)
-        elif isinstance(message, Ended):
-            call = self._call
-            if call is None or not len(call.items) == len(message.endings) == len(parts):
-                raise OutOfBounds("it answered a call that it was not asked")
+            return
+        call = self._call
+        if isinstance(message, Ready | NotReady):
+            if not self._is_loading:
+                raise OutOfBounds("it has loaded a model that it was not asked for")
+            self._is_loading = False
+            self._post(partial(self._answered, message))
+        elif call is None:
+            raise OutOfBounds("it spoke of a call that it does not run")
+        elif isinstance(message, Said):
+            hear(call, message, parts)
+        else:
+            if not len(call.items) == len(message.endings) == len(parts):
+                raise OutOfBounds("it ended more or fewer jobs than it was given")
+            self._call = None
             outcomes = [
                 Outcome(ending.kind, part, ending.error, ending.delay)
                 for ending, part in zip(message.endings, parts, strict=True)
             ]
             self._post(partial(self._answered, outcomes))
-        elif self._call is None:
-            self._post(partial(self._answered, message))
-        else:
-            raise OutOfBounds("it is loading a model anew")
 
-    def _post(self, function: Callable[[], None]) -> None:
-        with contextlib.suppress(RuntimeError):  # the loop has been closed over it
+    def _post(self, function: Callable[[], None]) -> bool:
+        """Have it called on the loop; False when the loop has been closed over it."""
+        try:
             self._loop.call_soon_threadsafe(function)
+        except RuntimeError:
+            return False
+        return True
 
     # On the loop
 
@@ -187,11 +216,10 @@ class Worker:
         if self.exit is not None:
             on_answer(self.exit)
         else:
-            self._answer = on_answer
+            self._on_answer = on_answer
 
     def _answered(self, answer: Answer) -> None:
-        self._call = None
-        on_answer, self._answer = self._answer, None
+        on_answer, self._on_answer = self._on_answer, None
         if on_answer is not None:
             on_answer(answer)
 
@@ -203,10 +231,24 @@ class Worker:
         if self._killed_for is not None:
             self.kill(self._killed_for, at_once=True)
 
+    def _note(self, reason: KillReason, why: str) -> None:
+        """Remember for what it is ended: the first reason counts."""
+        if self._killed_for is None:
+            self._killed_for, self._killed_why = reason, why
+
+    def _set_timer(self, seconds: float, function: Callable[[], None]) -> None:
+        if self._timer is None:
+            self._timer = self._loop.call_later(seconds, function)
+
     def _signal(self, number: signal.Signals) -> None:
-        if self._process is not None and self._code is None:
-            with contextlib.suppress(ProcessLookupError, PermissionError):
-                os.killpg(self._process.pid, number)
+        if self._process is None or self._code is not None:
+            return
+        try:
+            os.killpg(self._process.pid, number)
+        except ProcessLookupError:  # it has moved to another group
+            self._process.send_signal(number)
+        except PermissionError:  # as some systems say of a process that has ended
+            return
 
     def _exited(self) -> None:
         assert self._process is not None
@@ -218,8 +260,13 @@ class Worker:
             self._socket.shutdown(socket.SHUT_RDWR)
         self._end_if_over()
 
-    def _read_out(self) -> None:
+    def _hung_up(self, why: str) -> None:
         self._is_read_out = True
+        if why:
+            self._note("broken", why)
+        if why and self._code is None:
+            self.kill("broken", at_once=True)
+        self._set_timer(self._kill_after, partial(self.kill, "broken", "it closed its connection", at_once=True))
         self._end_if_over()
 
     def _end_if_over(self) -> None:
@@ -230,7 +277,11 @@ class Worker:
         self._thread.join()
         self._sender.close()
         self._socket.close()
+        if self._timer is not None:
+            self._timer.cancel()
         stderr = "" if self._stderr is None else self._stderr.close()
+        if self._code == STARVED:
+            self._note("memory_limit", "it had no memory for what the job needs")
         starved = self._code == -signal.SIGKILL and self._killed_for is None and _memory.oom_kills() != self._oom_kills
         why = self._killed_why or ("the kernel killed it for want of memory" if starved else "")
         self.exit = Exit(
