@@ -14,6 +14,7 @@ import msgspec
 from asyncinfer._clock import Clock
 from asyncinfer._job import JobKey, NewJob
 from asyncinfer._limits import Limits, Retention
+from asyncinfer._services.attempt import RunningAttempt
 from asyncinfer._services.drain_rate import DrainRate
 from asyncinfer._services.finisher import Finisher
 from asyncinfer._services.heartbeat import Heartbeat
@@ -28,7 +29,7 @@ from asyncinfer._services.supervisor import Supervisor
 from asyncinfer._services.waiters import Ending, Waiter, Waiters
 from asyncinfer._services.worker import Worker
 from asyncinfer._submission import JobFactory
-from asyncinfer.abc import CancelAnswer, Inserted, JobStore, ModelState, PublishedModel, Telemetry, WorkerInfo
+from asyncinfer.abc import CancelAnswer, Claim, Inserted, JobStore, ModelState, PublishedModel, Telemetry, WorkerInfo
 from asyncinfer.errors import Draining, OutcomeUnknown, StoreError
 
 ROOM_POLL_SECONDS = 1.0
@@ -82,6 +83,8 @@ class Engine:
         self._models = tuple(models)
         self._own_names = frozenset(model.name for model in self._models)
         self.observers: Observers = Observers(telemetry, clock, self._knows)
+        self.on_live: list[Callable[[Sequence[Claim]], None]] = []
+        """Who is told of attempts that have live subscriptions, as they begin."""
         self._is_prepared = asyncio.Event()
         self._room = asyncio.Event()
         self._room_line = asyncio.Lock()
@@ -278,9 +281,12 @@ class Engine:
             self.worker.poke()
         self._unclaimed.clear()
 
-    def _claimed(self, keys: Iterable[JobKey]) -> None:
-        self.waiters.claimed(keys)
+    def _claimed(self, attempts: Sequence[RunningAttempt]) -> None:
+        self.waiters.claimed([attempt.key for attempt in attempts])
         self._room.set()
+        if self.on_live and (live := [one.claim for one in attempts if one.claim.live_subscriptions]):
+            for tell in self.on_live:
+                tell(live)
 
     def _has_room(self) -> None:
         self.worker.poke()

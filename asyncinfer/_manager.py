@@ -21,6 +21,7 @@ from asyncinfer._registration import require_reserves, require_runnable, reserve
 from asyncinfer._scoped import ScopedManager
 from asyncinfer._services.pool import Pool, PoolModel, Slots
 from asyncinfer.abc import (
+    Claim,
     Clock,
     Executor,
     JobStore,
@@ -157,9 +158,9 @@ class JobManager(ScopedManager):
         """The store's clock."""
         return self._engine.clock
 
-    async def records(self, keys: Sequence[JobKey]) -> Sequence[Job | None]:
+    async def records(self, keys: Sequence[JobKey], *, with_result: bool = True) -> Sequence[Job | None]:
         """Return jobs of any owner as they stand; None for one that is unknown or pruned."""
-        return await self._engine.store.get(keys)
+        return await self._engine.store.get(keys, with_result=with_result)
 
     def on_ending(self, tell: Callable[[], None]) -> Callable[[], None]:
         """Call `tell` soon after jobs have ended in this process, until the returned function is called.
@@ -168,6 +169,17 @@ class JobManager(ScopedManager):
         """
         listeners = self._engine.waiters.on_ending
         listeners.append(tell)
+        return lambda: listeners.remove(tell)
+
+    def on_live(self, tell: Callable[[Sequence[Claim]], None]) -> Callable[[], None]:
+        """Call `tell` with the attempts of this manager that have live subscriptions, as each begins.
+
+        At once with those that run already; until the returned function is called. It must return without delay.
+        """
+        listeners = self._engine.on_live
+        listeners.append(tell)
+        if running := [claim for claim in self._engine.worker.claims() if claim.live_subscriptions]:
+            tell(running)
         return lambda: listeners.remove(tell)
 
     async def health(self) -> Health:

@@ -15,7 +15,7 @@ from typing import Any, Literal, TypedDict, TypeVar, cast
 from msgspec import Struct
 
 from asyncinfer._codec import encode
-from asyncinfer._job import Subscription
+from asyncinfer._job import LIVE_EVENTS, Subscription
 from asyncinfer._limits import MIB, Retention
 from asyncinfer._retry import RetryPolicy
 from asyncinfer.errors import InvalidOption
@@ -231,16 +231,16 @@ def _is_dedup(value: object) -> bool:
 
 def _is_target(value: object) -> bool:
     if isinstance(value, Subscription):
-        return _is_target(value.target) and _are_endings(value.events) and _is_secret(value.secret)
+        return _is_target(value.target) and _are_events(value.events) and _is_secret(value.secret)
     return isinstance(value, str) and _TARGET.fullmatch(value) is not None
 
 
-def _are_endings(value: object) -> bool:
+def _are_events(value: object) -> bool:
     """Tell whether these are events that are sent; one that is not would be waited for in vain."""
     if not isinstance(value, tuple):
         return False
     events = cast("tuple[object, ...]", value)
-    return bool(events) and _ENDINGS.issuperset(events)
+    return bool(events) and all(event in _EVENTS for event in events)
 
 
 def _is_secret(value: object) -> bool:
@@ -302,7 +302,7 @@ def _are_buckets(value: object) -> bool:
 
 
 _TARGET = re.compile(r"[!-~]{1,2048}")
-_ENDINGS = frozenset({"job.succeeded", "job.failed", "job.canceled"})
+_EVENTS = (*Subscription("").events, *LIVE_EVENTS)
 _SOME_SECONDS = _seconds(0.001)
 _AWARE = _optional(_Check(_is_aware, "an aware datetime"))
 _CALLABLE = _optional(_Check(callable, "a callable"))
@@ -338,7 +338,7 @@ _SUBMIT_CHECKS: dict[str, _Check] = {
     "webhook": _optional(
         _Check(
             _is_webhook,
-            f"a URL, a Subscription (to {', '.join(sorted(_ENDINGS))}; to sign with: whsec_ and standard padded base64 "
+            f"a URL, a Subscription (to {', '.join(_EVENTS)}; to sign with: whsec_ and standard padded base64 "
             f"of 24 to 64 bytes), or at most {MAX_WEBHOOKS} of them",
         )
     ),

@@ -23,7 +23,7 @@ SecondsOrZero = Annotated[float, Meta(ge=0, le=MAX_SECONDS)]
 LabelName = Annotated[str, Meta(min_length=1, max_length=64)]
 LabelText = Annotated[str, Meta(max_length=256)]
 
-JobEvent = Literal["job.succeeded", "job.failed", "job.canceled"]
+JobEvent = Literal["job.succeeded", "job.failed", "job.canceled", "job.started", "job.progress", "job.output"]
 EndpointEvent = Literal[JobEvent, "webhook.disabled"]
 WebhookProof = Literal["none", "challenge", "cloudevents"]
 WebhookFormat = Literal["standard", "cloudevents-structured", "cloudevents-binary"]
@@ -50,12 +50,12 @@ class Dedup(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
 
 
 class Webhook(Struct, frozen=True, kw_only=True, forbid_unknown_fields=True):
-    """Who must hear of the job's ending: a URL, or a registered endpoint."""
+    """Who must hear of the job: a URL, or a registered endpoint."""
 
     url: Annotated[str, Meta(min_length=1, max_length=2_048)] | None = None
     endpoint: Annotated[str, Meta(min_length=1, max_length=64)] | None = None
-    events: Annotated[list[JobEvent], Meta(min_length=1, max_length=3)] | UnsetType = UNSET
-    """Which endings; default all, or those of the endpoint."""
+    events: Annotated[list[JobEvent], Meta(min_length=1, max_length=6)] | UnsetType = UNSET
+    """Endings, `job.started`, `job.progress`, `job.output`; default all endings, or what the endpoint is there for."""
 
     def __repr__(self) -> str:
         return shown(self, "url")
@@ -271,6 +271,43 @@ class JobReference(Struct, frozen=True, kw_only=True):
     status: Status
     revision: int
     links: JobLinks
+
+
+class JobProgress(Struct, frozen=True, kw_only=True):
+    """How far a running job has come, in a webhook."""
+
+    object: Literal["progress"] = "progress"
+    id: str
+    """Of the job."""
+    model: str
+    attempt: int
+    revision: int
+    """The id of the event: a smaller one is older."""
+    progress: Progress
+    links: JobLinks
+
+
+class JobOutput(Struct, frozen=True, kw_only=True):
+    """Values that a running job has emitted or yielded, in a webhook."""
+
+    object: Literal["output"] = "output"
+    id: str
+    """Of the job."""
+    model: str
+    attempt: int
+    """The values of another attempt, if there were some, are void."""
+    revision: int
+    """The id of the last of their events."""
+    first_revision: int
+    """The id of the first: the job's events `after` the one before it have them all."""
+    count: int
+    """How many values."""
+    output: list[Any]
+    """The values, in order; none where they would be too large, or have left the history of the job's events."""
+    links: JobLinks
+
+    def __repr__(self) -> str:
+        return shown(self, "output")
 
 
 class JobList(Struct, frozen=True, kw_only=True):

@@ -51,7 +51,7 @@ class Worker(UsesStore):
         lease: int,
         cancel_grace: float,
         jobs: Slots,
-        on_claimed: Callable[[Iterable[JobKey]], None],
+        on_claimed: Callable[[Sequence[RunningAttempt]], None],
         on_moved: Callable[[Sequence[JobKey]], None],
     ) -> None:
         self._store = store
@@ -80,6 +80,10 @@ class Worker(UsesStore):
     def running_calls(self) -> int:
         """Calls whose code has not returned, concluded or not."""
         return len(self._tasks)
+
+    def claims(self) -> Sequence[Claim]:
+        """Return the attempts that run."""
+        return [attempt.claim for attempt in self.attempts.values()]
 
     def poke(self) -> None:
         """Look for work soon: something was submitted, or a slot became free."""
@@ -187,7 +191,7 @@ class Worker(UsesStore):
                 started += self._start(group)
         if started:
             self._idle.clear()
-            self._on_claimed([attempt.key for attempt in started])
+            self._on_claimed(started)
             if self._observers.all:
                 self._observers.claimed(started)
         return len(started), next_at

@@ -93,11 +93,11 @@ async def sender(database: Path, port: int, secret: str, *, marks_first: bool) -
 class MarksFirst(Attempts):
     """The protection removed: a delivery is settled as delivered before it is sent."""
 
-    async def _answered(self, delivery: Delivery, endpoint: Endpoint | None) -> Answered:
+    async def answered(self, delivery: Delivery, endpoint: Endpoint | None) -> Answered:
         attempt = DeliveryAttempt(at=self._clock.now(), kind="delivered")
         mark = Settlement(id=delivery.id, lease_token=delivery.lease_token, status="delivered", attempt=attempt)
         await self._outbox.settle([mark])
-        return await super()._answered(delivery, endpoint)
+        return await super().answered(delivery, endpoint)
 
 
 async def test_the_sender_is_killed_around_the_receivers_200(size: Size, tmp_path: Path) -> None:

@@ -74,7 +74,8 @@ RECORDS: dict[str, tuple[type[Struct], ...]] = {
     "catalog": (wire.Model, wire.ModelList, wire.Queue, wire.Purged, wire.Health, wire.Service),
     "problems": (wire.Problem, wire.FieldError),
     "webhooks": (
-        wire.RegisterWebhook, wire.ChangeWebhook, wire.Recover, wire.JobReference, wire.WebhookEndpoint,
+        wire.RegisterWebhook, wire.ChangeWebhook, wire.Recover, wire.JobReference, wire.JobProgress, wire.JobOutput,
+        wire.WebhookEndpoint,
         wire.WebhookEndpointList, wire.Delivery, wire.DeliveryAttempt, wire.DeliveryList, wire.Recovered,
         wire.WebhookState,
     ),
@@ -165,7 +166,7 @@ def _shape(schema: Json) -> str:
         return "instant"
     kind = "string" if "enum" in schema else schema.get("type", "any")
     if kind == "array":
-        return f"array of {_shape(schema['items'])}"
+        return f"array of {_shape(schema.get('items', {}))}"
     if kind == "object" and "additionalProperties" in schema:
         return f"object of {_shape(schema['additionalProperties'])}"
     return f"{kind}{_bounds(schema)}"

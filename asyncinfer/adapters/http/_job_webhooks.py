@@ -5,13 +5,16 @@ from __future__ import annotations
 from collections.abc import Sequence
 from typing import Literal
 
-from msgspec import UNSET, UnsetType
+from msgspec import UNSET
 
 from asyncinfer import Job, Subscription, wire
+from asyncinfer._job import LIVE_EVENTS
 from asyncinfer.abc import Delivery
 from asyncinfer.adapters._job_answer import instant
 from asyncinfer.adapters.http._call import Call
 from asyncinfer.adapters.http._problems import invalid
+
+_ENDINGS = Subscription("").events
 
 
 async def subscription_of(call: Call, asked: wire.Webhook | None) -> Subscription | None:
@@ -24,10 +27,14 @@ async def subscription_of(call: Call, asked: wire.Webhook | None) -> Subscriptio
     await call.may("webhooks")
     if asked.url is not None and asked.endpoint is None:
         await sender.guard.check(asked.url)
-        return _subscription(asked.url, asked.events)
+        return Subscription(asked.url, _ENDINGS if asked.events is UNSET else tuple(asked.events))
     if asked.endpoint is not None and asked.url is None:
         endpoint = await sender.endpoints.get(call.owned.owner, asked.endpoint)
-        return _subscription(endpoint.id, asked.events)
+        if asked.events is UNSET:
+            # Of the endings, an endpoint hears those that it is registered for when they happen.
+            live = (event for event in endpoint.events if event in LIVE_EVENTS)
+            return Subscription(endpoint.id, (*_ENDINGS, *live))
+        return Subscription(endpoint.id, tuple(asked.events))
     raise invalid("/webhook", "expected either url or endpoint")
 
 
@@ -46,11 +53,6 @@ async def webhooks_of(call: Call, job: Job) -> wire.WebhookState | None:
         next_attempt_at=instant(min(due, default=None)),
         last_error=_last_error(deliveries),
     )
-
-
-def _subscription(target: str, events: list[wire.JobEvent] | UnsetType) -> Subscription:
-    # Without events of its own it is told of all; an endpoint then hears what it is registered for.
-    return Subscription(target) if events is UNSET else Subscription(target, tuple(events))
 
 
 def _status(deliveries: Sequence[Delivery]) -> Literal["none_yet", "pending", "delivered", "failed"]:

@@ -5,33 +5,36 @@ from __future__ import annotations
 from collections.abc import Mapping
 from typing import Any
 
+from msgspec import Struct
+
 from asyncinfer import wire
 from asyncinfer.adapters.webhook._cloud_events import TYPE_PREFIX
 
 Json = dict[str, Any]  # Any: JSON has no type of its own
 
-SENT = (wire.Job, wire.JobReference)
+SENT = (wire.Job, wire.JobReference, wire.JobProgress, wire.JobOutput)
 """The records of the wire that only webhooks need, or they too."""
 
 
 def webhooks() -> Json:
     """Return every event that is sent."""
     return {
-        event: {"post": _post(says, [event], data, _ANSWERS_ONCE if event in _SENT_ONCE else _ANSWERS)}
+        event: {"post": _post(says, [event], data, _FOLLOWS.get(event, _ANSWERS))}
         for event, (says, data) in _EVENTS.items()
     }
 
 
 def callbacks() -> Json:
     """Return what a submit with `webhook.url` is followed by."""
-    endings = [event for event in _EVENTS if event.startswith("job.")]
-    return {
-        "ended": {
-            "{$request.body#/webhook/url}": {
-                "post": _post("The job has ended.", endings, _JOB, _ANSWERS_OF_URL, is_for_endpoints=False)
-            }
-        }
+    endings = [event for event in _EVENTS if event.startswith("job.") and event not in _LIVE]
+    told = {
+        "ended": _post("The job has ended.", endings, _JOB, _ANSWERS_OF_URL, is_for_endpoints=False),
+        **{
+            event.removeprefix("job."): _post(says, [event], data, _ANSWERS_LIVE, is_for_endpoints=False)
+            for event, (says, data) in _LIVE.items()
+        },
     }
+    return {name: {"{$request.body#/webhook/url}": {"post": post}} for name, post in told.items()}
 
 
 def _post(
@@ -69,7 +72,8 @@ def _envelope(events: list[str], data: Json) -> Json:
             "truncated": {
                 "type": "boolean",
                 "default": False,
-                "description": "`data` only names the job: all of it would be above 20 kB, or it is forgotten by now.",
+                "description": "`data` only names the job, or has no values of its output: all of it would be above"
+                " 20 kB, or it is forgotten by now.",
             },
         },
     }
@@ -87,10 +91,14 @@ def _cloud_event(events: list[str], data: Json) -> Json:
             "type": {"enum": [TYPE_PREFIX + event for event in events]},
             "time": {"type": "string", "format": "date-time", "description": "When it happened."},
             "datacontenttype": {"const": "application/json"},
-            "truncated": {"type": "boolean", "default": False, "description": "`data` only names the job."},
+            "truncated": {"type": "boolean", "default": False, "description": "`data` is not whole."},
             "data": data,
         },
     }
+
+
+def _of(record: type[Struct]) -> Json:
+    return {"$ref": f"#/components/schemas/{record.__name__}"}
 
 
 def _said(member: str, says: str) -> Json:
@@ -103,8 +111,18 @@ _FORGOTTEN: Json = {
     "required": ["object", "id", "status"],
     "properties": {"object": {"enum": ["job"]}, "id": {"type": "string"}, "status": {"type": "string"}},
 }
-_JOB: Json = {"anyOf": [*({"$ref": f"#/components/schemas/{kind.__name__}"} for kind in SENT), _FORGOTTEN]}
+_STARTED: Json = {"anyOf": [_of(wire.Job), _of(wire.JobReference)]}
+_JOB: Json = {"anyOf": [*_STARTED["anyOf"], _FORGOTTEN]}
+_LIVE: Mapping[str, tuple[str, Json]] = {
+    "job.started": ("An attempt at a job has begun.", _STARTED),
+    "job.progress": (
+        "A running job has come so far; what it reported within half a second is one.",
+        _of(wire.JobProgress),
+    ),
+    "job.output": ("A running job has emitted values: all of half a second, in order.", _of(wire.JobOutput)),
+}
 _EVENTS: Mapping[str, tuple[str, Json]] = {
+    **_LIVE,
     "job.succeeded": ("A job has succeeded.", _JOB),
     "job.failed": ("A job has failed.", _JOB),
     "job.canceled": ("A job was canceled.", _JOB),
@@ -128,7 +146,6 @@ _EVENTS: Mapping[str, tuple[str, Json]] = {
     ),
     "webhook.test": ("Somebody tries a registered endpoint out.", _said("endpoint", "Its id.")),
 }
-_SENT_ONCE = ("webhook.verification", "webhook.test")
 _DELIVERED = "It is delivered."
 _LATER = "It is sent again later, until its attempts are used up; a redirect is not followed."
 _ANSWERS = {
@@ -145,6 +162,15 @@ _ANSWERS_OF_URL = {
 _ANSWERS_ONCE = {
     "2XX": _DELIVERED,
     "default": "It has failed, and is not sent again; an endpoint stays as it is. A redirect is not followed.",
+}
+_ANSWERS_LIVE = {
+    "2XX": _DELIVERED,
+    "default": "It is lost, and not sent again. Nothing is told of it to whoever fails five times in a row for 10 s.",
+}
+_FOLLOWS: Mapping[str, Mapping[str, str]] = {
+    "webhook.verification": _ANSWERS_ONCE,
+    "webhook.test": _ANSWERS_ONCE,
+    **dict.fromkeys(_LIVE, _ANSWERS_LIVE),
 }
 _HEADERS = {
     "webhook-id": ("The same for every attempt at one event: the key against doubles.", "^[A-Za-z0-9_-]{1,64}$"),

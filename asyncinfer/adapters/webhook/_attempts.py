@@ -86,7 +86,7 @@ class Attempts:
             if endpoint is None or not endpoint.is_enabled:
                 self._settle(disabled(delivery, self._failed("the endpoint is disabled").attempt))
                 return "neither"
-        answered = await self._answered(delivery, endpoint)
+        answered = await self.answered(delivery, endpoint)
         settlement = settlement_of(delivery, answered, self._random.random(), now=self._clock.now())
         noted = None if answered.is_ours else endpoint
         if noted is not None and not answered.is_delivered:
@@ -100,7 +100,8 @@ class Attempts:
             return "neither"
         return "delivered" if answered.is_delivered else "failed"
 
-    async def _answered(self, delivery: Delivery, endpoint: Endpoint | None) -> Answered:
+    async def answered(self, delivery: Delivery, endpoint: Endpoint | None) -> Answered:
+        """Sign it and post it, and return how that went: nothing is written, no exception of either is raised."""
         now = self._clock.now()
         try:
             signers = self._signers_of(delivery, endpoint, now)

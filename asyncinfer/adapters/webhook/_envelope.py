@@ -22,7 +22,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
 
     type: str
     timestamp: datetime
-    data: wire.Job | wire.JobReference | dict[str, str]
+    data: wire.Job | wire.JobReference | wire.JobProgress | wire.JobOutput | dict[str, str]
     truncated: bool = False
     """`data` only names the job: the whole would be above 20 kB."""
 

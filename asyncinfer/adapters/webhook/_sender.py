@@ -24,6 +24,7 @@ from asyncinfer.adapters.webhook._endpoints import Endpoints
 from asyncinfer.adapters.webhook._expander import Expander
 from asyncinfer.adapters.webhook._guard import Guard
 from asyncinfer.adapters.webhook._idle_connections import close_idle_connections
+from asyncinfer.adapters.webhook._live import LiveEvents
 from asyncinfer.adapters.webhook._secrets import Secret
 from asyncinfer.adapters.webhook._settler import Settler
 from asyncinfer.adapters.webhook._signing import Signer
@@ -125,6 +126,8 @@ class WebhookSender:
             settle=settler.add,
         )
         expander = Expander(manager, self._answers)
+        live = LiveEvents(manager, self._answers, attempts)
+        forget_live = manager.on_live(live.begin)
         self._runs += 1
         try:
             async with asyncio.TaskGroup() as group:
@@ -140,12 +143,14 @@ class WebhookSender:
                 group.create_task(self._keep(clock, partial(self._expand, expander), self._ended))
                 group.create_task(self._keep(clock, dispatcher.step, self._due))
                 group.create_task(settler.run())
+                group.create_task(live.run())
                 group.create_task(close_idle_connections(self.transport))
         except* _ManagerClosed:
             logger.warning("the manager has closed, and the webhook sender stops")
         finally:
             self._runs -= 1
             forget()
+            forget_live()
             await settler.flush()
             await self.transport.close()
 

@@ -51,6 +51,9 @@ async def test_the_document_with_webhooks_is_openapi(document: Json) -> None:
         "webhook.verification",
         "webhook.test",
         "webhook.disabled",
+        "job.started",
+        "job.progress",
+        "job.output",
     }
     for webhook in document["webhooks"].values():
         assert {one["name"] for one in webhook["post"]["parameters"] if one["required"]} == HEADERS
@@ -72,6 +75,18 @@ async def test_every_ending_that_is_sent_is_as_the_document_says(hooks: Hooks, d
             (ending,) = document["paths"][path][method]["callbacks"]["ended"].values()
             assert fits(document, ending["post"], request)
     assert {told(one)["type"] for one in requests} == {"job.succeeded", "job.failed", "job.canceled"}
+
+
+async def test_what_is_told_of_a_running_job_is_as_the_document_says(hooks: Hooks, document: Json) -> None:
+    webhook = {"url": hooks.url, "events": ["job.started", "job.progress", "job.output"]}
+    await ended(hooks.client, "counts", {"up_to": 3}, webhook=webhook)
+    requests = await hooks.sent(3)
+    for request in requests:
+        event = told(request)["type"]
+        assert fits(document, document["webhooks"][event]["post"], request)
+        (running,) = document["paths"]["/v1/jobs"]["post"]["callbacks"][event.removeprefix("job.")].values()
+        assert fits(document, running["post"], request)
+    assert sorted(told(one)["type"] for one in requests) == ["job.output", "job.progress", "job.started"]
 
 
 async def test_what_is_sent_to_an_endpoint_itself_is_as_the_document_says(hooks: Hooks, document: Json) -> None:

@@ -62,6 +62,15 @@ async def test_a_registered_endpoint_hears_of_the_ending_with_its_own_secret(hoo
     verify(endpoint["secret"], request)
 
 
+async def test_a_registered_endpoint_hears_of_the_running_job_where_it_is_registered_for_that(hooks: Hooks) -> None:
+    endpoint = await hooks.registered(events=["job.output", "job.succeeded"])
+    await ended(hooks.client, "counts", {"up_to": 3}, webhook={"endpoint": endpoint["id"]})
+    requests = await hooks.sent(2)
+    for request in requests:
+        verify(endpoint["secret"], request)
+    assert sorted(told(one)["type"] for one in requests) == ["job.output", "job.succeeded"]
+
+
 async def test_a_put_may_ask_for_a_webhook_too(hooks: Hooks) -> None:
     answered = await hooks.client.put(
         "/v1/jobs/mine", json=request_of("echo", {"text": "a"}, webhook={"url": hooks.url})
@@ -126,7 +135,7 @@ async def test_a_url_that_may_not_be_called_is_refused_by_its_kind_and_nothing_i
         ({"url": None, "endpoint": None}, "/webhook"),
         ({"url": "https://93.184.216.34/", "endpoint": "wh_1"}, "/webhook"),
         ({"url": "https://93.184.216.34/", "events": []}, "/webhook/events"),
-        ({"url": "https://93.184.216.34/", "events": ["job.progress"]}, "/webhook/events/0"),
+        ({"url": "https://93.184.216.34/", "events": ["job.begun"]}, "/webhook/events/0"),
         ({"url": "https://93.184.216.34/", "secret": "whsec_mine"}, "/webhook/secret"),
         ({"url": ""}, "/webhook/url"),
         ({"endpoint": "x" * 65}, "/webhook/endpoint"),

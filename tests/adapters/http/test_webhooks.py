@@ -144,7 +144,7 @@ async def test_what_is_no_endpoint_is_not_found(hooks: Hooks, endpoint: str) -> 
         ({}, "/url"),
         ({"url": 7}, "/url"),
         ({"url": "https://x.example", "events": []}, "/events"),
-        ({"url": "https://x.example", "events": ["job.started"]}, "/events/0"),
+        ({"url": "https://x.example", "events": ["job.begun"]}, "/events/0"),
         ({"url": "https://x.example", "description": "a\nb"}, "/description"),
         ({"url": "https://x.example", "description": "a" * 257}, "/description"),
         ({"url": "https://x.example", "proof": "oauth"}, "/proof"),

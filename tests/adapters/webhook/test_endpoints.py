@@ -277,7 +277,7 @@ async def test_a_test_event_is_sent_once_whatever_comes_of_it() -> None:
 
 
 @pytest.mark.parametrize(
-    "fields", [{"events": []}, {"events": ["job.started"]}, {"description": "x" * 257}, {"description": "a\nb"}]
+    "fields", [{"events": []}, {"events": ["job.begun"]}, {"description": "x" * 257}, {"description": "a\nb"}]
 )
 async def test_a_wrong_field_is_named(fields: dict[str, Any]) -> None:
     async with bench() as b:

@@ -6,7 +6,7 @@ from collections.abc import Callable, Sequence
 from typing import cast
 
 from asyncinfer import JobManager, Subscription
-from asyncinfer.abc import Clock, Job, JobKey, JobStore, Outbox
+from asyncinfer.abc import Claim, Clock, Job, JobKey, JobStore, Outbox
 from asyncinfer.testing.builders import new_job, success
 from asyncinfer.testing.steps import end, start
 
@@ -24,12 +24,15 @@ class StillManager:
     def outbox(self) -> Outbox:
         return self._store.outbox
 
-    async def records(self, keys: Sequence[JobKey]) -> Sequence[Job | None]:
-        return await self._store.get(keys)
+    async def records(self, keys: Sequence[JobKey], *, with_result: bool = True) -> Sequence[Job | None]:
+        return await self._store.get(keys, with_result=with_result)
 
     def on_ending(self, tell: Callable[[], None]) -> Callable[[], None]:
         self._tellers.append(tell)
         return lambda: self._tellers.remove(tell)
+
+    def on_live(self, tell: Callable[[Sequence[Claim]], None]) -> Callable[[], None]:
+        return lambda: None
 
     @property
     def as_manager(self) -> JobManager:
