@@ -20,7 +20,23 @@ from benchmarks.records import Run, Runs
 from benchmarks.report import README, goal_table, publish, tables
 from benchmarks.subjects import QUEUE_LIMIT, STORES, StoreName
 
-NAMES = ("W1", "W1b", "W2", "W3", "W5", "W6", "W7", "W8", "W9", "executors", "kill", "lag", "bind", "import")
+NAMES = (
+    "W1",
+    "W1b",
+    "W2",
+    "W3",
+    "W5",
+    "W6",
+    "W7",
+    "W8",
+    "W9",
+    "executors",
+    "batching",
+    "kill",
+    "lag",
+    "bind",
+    "import",
+)
 
 
 class Options(argparse.Namespace):

@@ -11,7 +11,7 @@ from typing import TypeVar
 from msgspec import Struct
 
 from asyncinfer import Model, model
-from benchmarks import binding, executors, imports, jobs, kills, lag, process_calls, workloads
+from benchmarks import batching, binding, executors, imports, jobs, kills, lag, process_calls, workloads
 from benchmarks.backlog import backlog
 from benchmarks.delivering import delivering
 from benchmarks.floors import AsyncioFloor, ProcessFloor, ThreadFloor, blocking_copied_echo, copied_echo
@@ -35,6 +35,9 @@ class Sizes(Struct, frozen=True, kw_only=True):
     payload: int = 200
     requests: int = 10_000
     webhooks: int = 5_000
+    batched: int = 1_000
+    arrival_seconds: float = 4.0
+    """How long jobs come in for a model with batches."""
     waiting: tuple[int, ...] = (1_000, 100_000, 1_000_000)
 
 
@@ -47,6 +50,8 @@ QUICK = Sizes(
     payload=50,
     requests=2_000,
     webhooks=1_000,
+    batched=200,
+    arrival_seconds=1.0,
     waiting=(1_000, 20_000),
 )
 
@@ -90,6 +95,10 @@ class Plan:
             "executors": [
                 _ready(_bouts(workload, measures))
                 for workload, measures in (executors.CONTESTS | process_calls.CONTESTS).items()
+            ],
+            "batching": [
+                _ready(_bouts(workload, measures))
+                for workload, measures in batching.contests(self._sizes.batched, self._sizes.arrival_seconds).items()
             ],
             "kill": [_ready(_bouts("kill", kills.MEASURES))],
             "lag": [_ready(_bouts("lag", lag.MEASURES))],

@@ -30,6 +30,11 @@ def draw(runs: Runs) -> list[Path]:
         files.append(_bars(runs, ["W2"], P50, "ms from submit to result, one at a time (p50)", PLOTS / "latency.svg"))
     if len(waiting) > 1:
         files.append(_backlogs(runs, waiting, PLOTS / "backlog.svg"))
+    if "batching/backlog" in found:
+        label = "jobs per second of a model whose batches are padded"
+        files.append(_bars(runs, ["batching/backlog"], RATE, label, PLOTS / "batching.svg"))
+        loads = [name for name in found if name.startswith("batching/") and name != "batching/backlog"]
+        files.append(_bars(runs, loads, "p95_ms", "ms from submit to result (p95)", PLOTS / "batching-wait.svg"))
     if "kill" in found:
         label = "ms from the hard cancel of a process to the next result"
         files.append(_bars(runs, ["kill"], "next_ms", label, PLOTS / "kill.svg"))

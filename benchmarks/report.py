@@ -18,6 +18,13 @@ FLOORS = {
     "asyncinfer-memory-process": "floor-processes",
 }
 """Beside which floor a subject stands, in the workloads that have it."""
+BATCHING = {
+    RATE: "jobs/s",
+    "padding_percent": "% padding",
+    "batch_size": "jobs a call",
+    P50: "p50 ms",
+    "p95_ms": "p95 ms",
+}
 LATENCY = {P50: "p50 ms", "p95_ms": "p95 ms", "p99_ms": "p99 ms"}
 KILLS = {"outcome_ms": "ms to its outcome", "free_ms": "to a free slot", "next_ms": "to the next result"}
 LAG = {P50: "p50 ms", "p99_ms": "p99 ms", "max_ms": "max ms", "results_per_second": "results of 16 MiB/s"}
@@ -33,6 +40,7 @@ def tables(runs: Runs) -> list[str]:
         _serving(runs, [name for name in found if name == "W8"]),
         _delivering(runs, [name for name in found if name == "W9"]),
         _single(runs, [name for name in found if name.startswith(("executors/", "bind", "import"))]),
+        _by_metric(runs, [name for name in found if name.startswith("batching/")], BATCHING),
         _by_metric(runs, [name for name in found if name == "kill"], KILLS),
         _by_metric(runs, [name for name in found if name == "lag"], LAG),
     ]
