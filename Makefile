@@ -56,7 +56,7 @@ clean:
 
 # The tests that need torch, in a step of their own: nobody else waits for it.
 test-torch: .venv/installed-test .venv/installed-torch-for-tests
-	$(PYTEST) tests/core/test_torch_codec.py
+	$(PYTEST) tests/core/test_torch_codec.py tests/backends/test_torch_in_processes.py
 
 .venv/installed-torch-for-tests: requirements/torch.txt | .venv/bin/python
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/torch.txt

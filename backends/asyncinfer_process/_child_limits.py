@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import contextlib
+import os
 import resource
 import sys
 
@@ -17,7 +18,9 @@ def limit_memory(limit: int) -> None:
 
 
 def limit_threads(threads: int) -> None:
-    """Keep torch, if it is loaded, from taking every core in every worker."""
+    """Keep torch from taking every core in every worker; a model that asked for fewer threads keeps its number."""
     torch = sys.modules.get("torch")
-    if torch is not None and hasattr(torch, "set_num_threads"):
-        torch.set_num_threads(threads)
+    if torch is None:
+        os.environ.setdefault("OMP_NUM_THREADS", str(threads))  # it reads this where a call is the first to import it
+    elif hasattr(torch, "set_num_threads"):
+        torch.set_num_threads(min(threads, torch.get_num_threads()))
