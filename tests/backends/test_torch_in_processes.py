@@ -59,7 +59,7 @@ async def test_a_tensor_comes_back_bit_for_bit() -> None:
 
 
 async def test_a_tensor_is_copied_no_more_than_its_codec_must() -> None:
-    """Here 1 time its bytes: the result. There 4.5: the input, its tensor, the extension, the encoder's buffer (1.5)."""
+    """Here once its bytes: the result. There 4.5 times: the input, its tensor, the extension, an encoder's buffer."""
     echo = model(Echo, executor="process")
     runner = echo.runner(LIMITS)
     tensor = torch.arange(SIZE // 4, dtype=torch.float32)
