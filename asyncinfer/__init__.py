@@ -19,6 +19,7 @@ from asyncinfer._limits import Limits, QueueLimits, Retention
 from asyncinfer._manager import JobManager
 from asyncinfer._models import Model, Submission, model
 from asyncinfer._options import Batch, ModelOptions, SubmitOptions
+from asyncinfer._resources import MemoryBudget, Resources
 from asyncinfer._retry import RetryPolicy
 from asyncinfer._scoped import ScopedManager
 from asyncinfer.abc import CancelAnswer, Counts, EventPage, JobFilter, JobPage, PublishedModel, WorkerInfo
@@ -63,6 +64,7 @@ __all__ = [
     "JobManager",
     "JobPage",
     "Limits",
+    "MemoryBudget",
     "Model",
     "ModelOptions",
     "OutputEvent",
@@ -73,6 +75,7 @@ __all__ = [
     "QueueLimits",
     "Refused",
     "ResetEvent",
+    "Resources",
     "Retention",
     "RetryLater",
     "RetryPolicy",

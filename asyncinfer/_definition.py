@@ -16,6 +16,7 @@ from asyncinfer._instance import Instance
 from asyncinfer._job import JSON, MSGPACK
 from asyncinfer._limits import Limits
 from asyncinfer._options import Batch, ModelOptions, check_model_options
+from asyncinfer._resources import Resources
 from asyncinfer._result import ResultCodec
 from asyncinfer._retry import NO_RETRY, RetryPolicy
 from asyncinfer._runner import ModelRunner, Recipe
@@ -39,6 +40,7 @@ class Definition(ABC):
     batch: Batch | None = None
     memory_limit: int | None = None
     preload: bool = True
+    resources: Resources = Resources()
     target: str | None = None
 
     @abstractmethod
@@ -111,6 +113,7 @@ class LocalDefinition(Definition):
         self.batch = options.get("batch")
         self.memory_limit = options.get("memory_limit")
         self.preload = options.get("preload", True)
+        self.resources = options.get("resources", Resources())
         self.target = _import_path(code)
         self._executor = options.get("executor")
         self._lock = threading.Lock()

@@ -14,17 +14,20 @@ import msgspec
 from asyncinfer._clock import Clock
 from asyncinfer._job import JobKey, NewJob
 from asyncinfer._limits import Limits, Retention
+from asyncinfer._resources import MemoryBudget
 from asyncinfer._services.attempt import RunningAttempt
 from asyncinfer._services.drain_rate import DrainRate
 from asyncinfer._services.finisher import Finisher
 from asyncinfer._services.heartbeat import Heartbeat
 from asyncinfer._services.journal import Journal
+from asyncinfer._services.ledger import Ledger
 from asyncinfer._services.measured_store import MeasuredStore
 from asyncinfer._services.observers import Observers
 from asyncinfer._services.pool import Pool, PoolModel, Slots
 from asyncinfer._services.pruner import Pruner
 from asyncinfer._services.releases import release
 from asyncinfer._services.rescuer import Rescuer
+from asyncinfer._services.room_maker import RoomMaker
 from asyncinfer._services.supervisor import Supervisor
 from asyncinfer._services.waiters import Ending, Waiter, Waiters
 from asyncinfer._services.worker import Worker
@@ -52,6 +55,7 @@ class EngineOptions(msgspec.Struct, frozen=True, kw_only=True):
     cancel_grace: float
     """Seconds."""
     run_jobs: bool
+    memory: MemoryBudget | None = None
 
 
 class Engine:
@@ -91,6 +95,7 @@ class Engine:
         self._unclaimed: list[Waiter] = []
         self._drain_rate = DrainRate(clock.monotonic())
         self._model_rates: dict[str, DrainRate] = {}
+        self.ledger: Ledger | None = None if options.memory is None else Ledger(options.memory)
         self._wire(jobs)
         if telemetry:
             self.measure()
@@ -121,9 +126,22 @@ class Engine:
             lease=options.lease,
             cancel_grace=options.cancel_grace,
             jobs=jobs,
+            ledger=self.ledger,
+            on_unfit=self._unfit,
             on_claimed=self._claimed,
             on_moved=self._moved,
         )
+        self.room_maker: RoomMaker | None = None
+        if options.memory is not None and self.ledger is not None:
+            self.room_maker = RoomMaker(
+                store,
+                clock,
+                pools,
+                self.ledger,
+                idle_seconds=options.memory.idle_seconds,
+                wait_claimed=self.worker.wait_claimed,
+                on_room=self.worker.poke,
+            )
         self.heartbeat: Heartbeat = Heartbeat(
             store, clock, self.worker, self.finisher, worker_id=self.worker_id, lease=options.lease
         )
@@ -148,6 +166,8 @@ class Engine:
         )  # fmt: skip
         for part in parts:
             part.use_store(self.store)
+        if self.room_maker is not None:
+            self.room_maker.use_store(self.store)
 
     async def start(self) -> None:
         """Start the executors, make this worker known, start the services; claims wait until `prepared`."""
@@ -168,6 +188,8 @@ class Engine:
                 "journal": self.journal.run,
                 "heartbeat": self.heartbeat.run,
             }
+            if self.room_maker is not None:
+                services["room maker"] = self.room_maker.run
         else:
             services["registry"] = self._refresh_published
         self.supervisor.start(services)
@@ -287,6 +309,10 @@ class Engine:
         if self.on_live and (live := [one.claim for one in attempts if one.claim.live_subscriptions]):
             for tell in self.on_live:
                 tell(live)
+
+    def _unfit(self, models: Sequence[PoolModel]) -> None:
+        if self.room_maker is not None:
+            self.room_maker.want(models)
 
     def _has_room(self) -> None:
         self.worker.poke()

@@ -17,8 +17,11 @@ from asyncinfer._job import Job, JobKey
 from asyncinfer._limits import Limits, Retention
 from asyncinfer._models import Model
 from asyncinfer._plugins import executor_class, store_from_url
-from asyncinfer._registration import require_reserves, require_runnable, reserves_of
+from asyncinfer._registration import require_memory, require_reserves, require_runnable, reserves_of
+from asyncinfer._resources import MemoryBudget
 from asyncinfer._scoped import ScopedManager
+from asyncinfer._services.ledger import Ledger
+from asyncinfer._services.planner import held_memory
 from asyncinfer._services.pool import Pool, PoolModel, Slots
 from asyncinfer.abc import (
     Claim,
@@ -45,10 +48,11 @@ class JobManager(ScopedManager):
     `store` is a URL (`memory://`, `sqlite:///path`, …), then the manager opens and closes it, or a JobStore, which the
     caller closes. `models` are what this process runs; with `run_jobs=False` it only submits, and knows models that
     workers have published too. `executors` replaces executors by name. `concurrency` is how many jobs run at once:
-    an int for all together, or slots by executor (default: loop 100, thread 4). Seconds: `lease` (5 ms to a
-    day; never a bound on run time), `cancel_grace` (how long a cancelled job may take to stop by itself), `drain_grace`
-    (how long running jobs may take when the manager closes, before they are given back). `telemetry` watches: metrics,
-    traces, or your own; see `observe`.
+    an int for all together (a batch counts once), or slots by executor (default: loop 100, thread 4). Seconds: `lease`
+    (5 ms to a day; never a bound on run time), `cancel_grace` (how long a cancelled job may take to stop by itself),
+    `drain_grace` (how long running jobs may take when the manager closes, before they are given back). `memory` bounds
+    what the loaded models take together, by their `Resources`. `telemetry` watches: metrics, traces, or your own; see
+    `observe`.
 
     `find`, `counts` and the `…_all` calls of this object see every owner's jobs; everything else, as on every
     ScopedManager, only its own owner's, the unnamed one.
@@ -70,6 +74,7 @@ class JobManager(ScopedManager):
         run_jobs: bool = True,
         cancel_grace: float = CANCEL_GRACE_SECONDS,
         drain_grace: float = DRAIN_SECONDS,
+        memory: MemoryBudget | None = None,
         telemetry: Telemetry | Sequence[Telemetry] | None = None,
     ) -> None:
         _require_seconds("lease", lease, 0.005, 86_400)
@@ -87,6 +92,9 @@ class JobManager(ScopedManager):
         self._run_jobs = run_jobs
         self._cancel_grace = cancel_grace
         self._drain_grace = drain_grace
+        if memory is not None and not isinstance(memory, MemoryBudget):  # pyright: ignore[reportUnnecessaryIsInstance]
+            raise InvalidOption(f"memory: expected a MemoryBudget, got {type(memory).__name__}")
+        self._memory = memory
         self._telemetry: list[Telemetry] = []
         for one in [telemetry] if isinstance(telemetry, Telemetry) else telemetry or ():
             self.observe(one)
@@ -226,17 +234,27 @@ class JobManager(ScopedManager):
             lease=round(self._lease * 1000),
             cancel_grace=self._cancel_grace,
             run_jobs=self._run_jobs,
+            memory=self._memory,
         )
         published = [model.publish() for model in models.values()]
         engine = Engine(store, options, pools, Slots(self._total), published, self._telemetry)
         self._core.opened(engine)
         await engine.start()
-        for pool in pools:
-            for entry in pool.models.values():
-                if entry.preload:
-                    context = SetupContext(model=entry.name, executor=pool.executor.name)
-                    await pool.executor.prepare(entry.runner, context)
+        await self._preload(engine)
         engine.prepared()
+
+    async def _preload(self, engine: Engine) -> None:
+        """Load the models in their order, as many as fit."""
+        pools = {name: pool for pool in engine.pools for name in pool.models}
+        for name in self._core.models if pools else ():
+            pool = pools[name]
+            entry = pool.models[name]
+            if not entry.preload or (
+                engine.ledger is not None and engine.ledger.excess([entry.need, *held_memory(engine.pools, entry)])
+            ):
+                continue
+            await pool.executor.prepare(entry.runner, SetupContext(model=name, executor=pool.executor.name))
+            entry.idle_since = engine.clock.monotonic()
 
     def _pools(self) -> list[Pool]:
         queues: dict[str, Slots] = {}
@@ -252,6 +270,7 @@ class JobManager(ScopedManager):
                 batch_cost=None if model.batch is None else model.batch.max_cost,
                 batch_wait=0 if model.batch is None else round(model.batch.max_wait * 1000),
                 preload=model.preload,
+                resources=model.resources,
             )
         pools = [
             Pool(self._executor(name), entries, reserves_of(entries.values(), self._core.models, self._limits))
@@ -260,6 +279,8 @@ class JobManager(ScopedManager):
         for pool in pools:
             require_runnable(pool, self._core.models)
         require_reserves(pools, self._total)
+        if self._memory is not None:
+            require_memory(pools, Ledger(self._memory))
         return pools
 
     def _executor(self, name: str) -> Executor:

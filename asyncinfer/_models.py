@@ -18,6 +18,7 @@ from asyncinfer._definition import Definition, LocalDefinition, PublishedDefinit
 from asyncinfer._job import MSGPACK, shown
 from asyncinfer._limits import Limits
 from asyncinfer._options import Batch, ModelOptions, SubmitOptions, check_submit_options
+from asyncinfer._resources import Resources
 from asyncinfer._retry import RetryPolicy
 from asyncinfer.abc import PublishedModel, Runner
 from asyncinfer.errors import InvalidModel
@@ -146,6 +147,10 @@ class Model(Generic[P, R_co, C_co]):
     @property
     def preload(self) -> bool:
         return self.definition.preload
+
+    @property
+    def resources(self) -> Resources:
+        return self.definition.resources
 
     @property
     def is_async(self) -> bool:

@@ -17,6 +17,7 @@ from msgspec import Struct
 from asyncinfer._codec import encode
 from asyncinfer._job import LIVE_EVENTS, Subscription
 from asyncinfer._limits import MIB, Retention
+from asyncinfer._resources import Resources
 from asyncinfer._retry import RetryPolicy
 from asyncinfer.errors import InvalidOption
 
@@ -98,6 +99,8 @@ class ModelOptions(TypedDict, total=False):
     """Bytes that a worker process of it may take, 64 MiB at least: above it the job fails; default None, no limit."""
     preload: bool
     """A class is set up when the manager opens, which waits for it; False: by its first job. Default True."""
+    resources: Resources
+    """What it takes of the machine; default `Resources()`: one slot, no memory to reckon with."""
 
 
 class SubmitOptions(TypedDict, total=False):
@@ -325,6 +328,7 @@ _MODEL_CHECKS: dict[str, _Check] = {
     "crash_budget": _whole(1, 1_000),
     "memory_limit": _optional(_whole(64 * MIB, 2**53)),
     "preload": _instance(bool, "a bool"),
+    "resources": _instance(Resources, "a Resources"),
 }
 _SUBMIT_CHECKS: dict[str, _Check] = {
     "priority": _whole(0, 9),

@@ -7,6 +7,7 @@ from typing import Any
 
 from asyncinfer._limits import Limits
 from asyncinfer._models import Model
+from asyncinfer._services.ledger import Ledger
 from asyncinfer._services.pool import Pool, PoolModel, Slots
 from asyncinfer.errors import InvalidModel, InvalidOption
 
@@ -63,12 +64,37 @@ def require_reserves(pools: Sequence[Pool], total: int | None) -> None:
                 f"QueueLimits.reserve: all {reserved} slots of executor {pool.executor.name!r} are reserved, and none"
                 f" is left for model {others[0]!r} of another queue; reserve less, or raise its concurrency"
             )
+    for entry in [entry for pool in pools for entry in pool.models.values()]:
+        if total is not None and entry.resources.slots > total:
+            raise InvalidModel(
+                f"model {entry.name!r} takes {entry.resources.slots} slots, concurrency={total} never has so many;"
+                " raise that, or lower Resources.slots"
+            )
     reserved = sum(sum(pool.reserves.values()) for pool in pools)
     if total is not None and reserved + any(_unreserved(pool) for pool in pools) > total:
         raise InvalidOption(
             f"QueueLimits.reserve: {reserved} slots are reserved in all, concurrency={total} leaves too few for the"
             " other queues; reserve less, or raise it"
         )
+
+
+def require_memory(pools: Sequence[Pool], ledger: Ledger) -> None:
+    """Work out what each model needs. Raise InvalidModel for one that can never fit, beside those that stay loaded."""
+    for pool in pools:
+        for entry in pool.models.values():
+            entry.need = ledger.need(entry.resources, copies=pool.executor.copies, devices=pool.executor.devices)
+    models = [entry for pool in pools for entry in pool.models.values() if entry.need]
+    staying = [entry for entry in models if entry.resources.pinned or not entry.is_class]
+    for entry in models:
+        others = [one for one in staying if one is not entry]
+        excess = ledger.excess([entry.need, *(one.need for one in others)])
+        if excess:
+            beside = f" beside {', '.join(one.name for one in others)}, which stay loaded" if others else ""
+            place, size = next(iter(excess.items()))
+            raise InvalidModel(
+                f"model {entry.name!r} can never be loaded{beside}: that is {size:,} bytes above the MemoryBudget of"
+                f" the {place}; raise that, or lower its Resources"
+            )
 
 
 def _unreserved(pool: Pool) -> Sequence[str]:

@@ -4,8 +4,12 @@ from __future__ import annotations
 
 from collections.abc import Mapping, Sequence
 
+from asyncinfer._resources import Resources
+from asyncinfer._services.ledger import NO_NEED, Need
 from asyncinfer._services.setbacks import Setbacks
 from asyncinfer.abc import Executor, Runner
+
+PLAIN = Resources()
 
 
 class Slots:
@@ -29,10 +33,15 @@ class PoolModel:
         "batch_size",
         "batch_wait",
         "calls",
+        "idle_since",
         "is_class",
+        "is_large",
+        "is_leaving",
         "name",
+        "need",
         "preload",
         "queue",
+        "resources",
         "runner",
         "setbacks",
         "slots",
@@ -49,6 +58,7 @@ class PoolModel:
         batch_cost: int | None = None,
         batch_wait: int = 0,
         preload: bool = True,
+        resources: Resources = PLAIN,
     ) -> None:
         self.name = name
         self.runner = runner
@@ -63,6 +73,14 @@ class PoolModel:
         self.is_class: bool = isinstance(runner.spec.code, type)
         """It has a setup; a function is always warm."""
         self.setbacks = Setbacks()
+        self.resources = resources
+        self.is_large: bool = resources.slots > 1 or resources.device_share > 0
+        self.need: Need = NO_NEED
+        """What its copies take of the memory budget; empty where nothing bounds it."""
+        self.idle_since: float = 0.0
+        """Since when it runs nothing, in monotonic seconds; kept only for a model with a need."""
+        self.is_leaving: bool = False
+        """It is being unloaded, for another."""
 
     def is_warm(self, executor: Executor) -> bool:
         """Tell whether its jobs may run side by side; else one call at a time finds out."""
@@ -71,6 +89,12 @@ class PoolModel:
     def is_loaded(self, executor: Executor) -> bool:
         """Tell whether there is something to tear down."""
         return self.is_class and executor.state(self.runner) == "warm"
+
+    def holds_memory(self, executor: Executor) -> bool:
+        """Tell whether it is loaded, or on its way in or out."""
+        if self.calls or self.is_leaving or not self.is_class:
+            return True
+        return executor.state(self.runner) in ("loading", "warm", "draining")
 
 
 class Pool:

@@ -11,6 +11,7 @@ from asyncinfer._clock import Clock, Timer
 from asyncinfer._job import JobError, JobKey
 from asyncinfer._services.attempt import RunningAttempt, StopReason, stopped
 from asyncinfer._services.journal import Journal
+from asyncinfer._services.ledger import Ledger
 from asyncinfer._services.observers import Observers
 from asyncinfer._services.planner import Plan, Planner
 from asyncinfer._services.pool import Pool, PoolModel, Slots
@@ -51,6 +52,8 @@ class Worker(UsesStore):
         lease: int,
         cancel_grace: float,
         jobs: Slots,
+        ledger: Ledger | None,
+        on_unfit: Callable[[Sequence[PoolModel]], None],
         on_claimed: Callable[[Sequence[RunningAttempt]], None],
         on_moved: Callable[[Sequence[JobKey]], None],
     ) -> None:
@@ -61,8 +64,11 @@ class Worker(UsesStore):
         self._observers = observers
         self._entries = {name: (pool, entry) for pool in pools for name, entry in pool.models.items()}
         self._jobs = jobs
-        self._planner = Planner(pools, jobs, worker_id=worker_id, lease=lease)
+        self._planner = Planner(pools, jobs, worker_id=worker_id, lease=lease, ledger=ledger)
+        self._devices: dict[Call, int] = {}
+        """Where calls are counted that keep a share of a device busy."""
         self._cancel_grace = cancel_grace
+        self._on_unfit = on_unfit
         self._on_claimed = on_claimed
         self._on_moved = on_moved
         self._wake = asyncio.Event()
@@ -91,6 +97,7 @@ class Worker(UsesStore):
 
     async def run(self) -> None:
         """Claim whenever there is room and reason, until `is_claiming` is unset."""
+        tries = 0
         while self.is_claiming:
             self._wake.clear()
             plan = self._plan()
@@ -105,8 +112,12 @@ class Worker(UsesStore):
                     continue
                 finally:
                     self._claimed.set()
-                if count and plan.is_short:
+                tries = 0 if count else tries + 1
+                if plan.is_short if count else plan.is_crowded and tries < self._planner.models:
                     continue
+            tries = 0
+            if plan is not None and plan.unfit:
+                self._on_unfit(plan.unfit)
             await self._sleep(next_at, None if plan is None else plan.held_until)
 
     async def wait_claimed(self) -> None:
@@ -212,6 +223,9 @@ class Worker(UsesStore):
                 self._limit_time(attempt)
         pool.assigned += 1
         self._count(entry, len(attempts), 1)
+        share = entry.resources.device_share
+        if share:
+            self._devices[call] = self._planner.shares.take(share, pool.executor.devices)
         self._tasks[call] = self._loop.create_task(self._run(pool, entry, call, attempts), name=entry.name)
         return attempts
 
@@ -235,6 +249,10 @@ class Worker(UsesStore):
             del self._tasks[call]
             pool.assigned -= 1
             self._count(entry, -len(attempts), -1)
+            if entry.resources.device_share:
+                self._planner.shares.give_back(entry.resources.device_share, self._devices.pop(call))
+            if entry.need:
+                entry.idle_since = self._clock.monotonic()
             self._wake.set()
         if outcomes[0].kind == "not_run" or len(outcomes) > 1 or entry.setbacks.count:
             self._note_setup(pool, entry, outcomes)
@@ -271,7 +289,7 @@ class Worker(UsesStore):
         entry.calls += calls
         entry.slots.taken += jobs
         entry.queue.taken += jobs
-        self._jobs.taken += calls
+        self._jobs.taken += calls * entry.resources.slots
 
     async def _sleep(self, next_at: int | None, held_until: float | None) -> None:
         seconds = IDLE_POLL_SECONDS

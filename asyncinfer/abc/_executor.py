@@ -148,6 +148,11 @@ class Executor(ABC):
         """How many times one model may be loaded at once: its memory is counted as often."""
         return 1
 
+    @property
+    def devices(self) -> Sequence[int]:
+        """Indexes of the devices over which it spreads its calls and the copies of its models; none: device 0."""
+        return ()
+
     def check(self, runner: Runner) -> None:
         """Refuse at registration a model that it can never run. Raise InvalidModel, with the remedy."""
         return

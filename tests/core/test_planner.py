@@ -65,19 +65,24 @@ def test_models_ask_for_no_more_than_their_own_bound_and_their_queues() -> None:
     planner = Planner([where], Slots(None), worker_id="w", lease=1)
     first = planner.plan(0.0, is_idle=True)
     second = planner.plan(0.0, is_idle=True)
-    assert (asked(first.requests), asked(second.requests)) == ([(4, {"two": 3})], [(4, {"one": 2, "two": 1})])
+    assert (asked(first.requests), asked(second.requests)) == ([(3, {"two": 3})], [(4, {"one": 2, "two": 1})])
     assert (first.is_short, second.is_short) == (True, True)
 
 
 def test_the_managers_total_is_shared_by_its_pools() -> None:
-    assert plan(pool(entry("one")), pool(entry("two")), jobs=Slots(6)) == [(4, {"one": 4}), (2, {"two": 2})]
+    pools = pool(entry("one")), pool(entry("two"))
+    planner = Planner(pools, Slots(6), worker_id="w", lease=1)
+    first, second = planner.plan(0.0, is_idle=True), planner.plan(0.0, is_idle=True)
+    assert asked(first.requests) == [(4, {"two": 4}), (2, {"one": 2})]
+    assert asked(second.requests) == [(4, {"one": 4}), (2, {"two": 2})]
+    assert (first.is_short, first.is_crowded) == (True, False)
 
 
 def test_a_model_that_is_not_loaded_is_asked_for_once() -> None:
     where = pool(one := class_entry("one"), reserves={})
     first = plan(where)
     run(where, one, 1)
-    assert (first, plan(where)) == ([(4, {"one": 1})], [])
+    assert (first, plan(where)) == ([(1, {"one": 1})], [])
 
 
 def test_a_model_whose_setup_failed_is_not_asked_for_until_its_pause_ends() -> None:
@@ -86,7 +91,7 @@ def test_a_model_whose_setup_failed_is_not_asked_for_until_its_pause_ends() -> N
     planner = Planner([where], Slots(None), worker_id="w", lease=1)
     held = planner.plan(100.5, is_idle=True)
     assert (held.requests, held.held_until, held.is_short) == ([], 101.0, False)
-    assert asked(planner.plan(101.0, is_idle=True).requests) == [(4, {"one": 1})]
+    assert asked(planner.plan(101.0, is_idle=True).requests) == [(1, {"one": 1})]
 
 
 def test_what_a_queue_reserves_is_asked_for_by_itself_and_the_rest_by_all() -> None:
@@ -112,7 +117,7 @@ def test_a_reserve_in_use_leaves_the_rest_to_all() -> None:
 def test_a_reserve_is_kept_out_of_the_managers_total_too() -> None:
     short, long = Slots(None), Slots(None)
     heavy, light = pool(entry("long", long), slots=8), pool(entry("short", short), reserves={short: 2})
-    assert plan(heavy, light, jobs=Slots(5)) == [(3, {"long": 3}), (2, {"short": 2})]
+    assert plan(heavy, light, jobs=Slots(5)) == [(2, {"short": 2}), (2, {"short": 2}), (1, {"long": 1})]
 
 
 def test_a_model_asks_for_no_more_in_all_than_its_bound() -> None:

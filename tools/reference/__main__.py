@@ -20,6 +20,8 @@ BLOCKS: dict[str, Block] = {
     "sqlite_defaults": defaults.sqlite_defaults,
     "limits_defaults": defaults.limits_defaults,
     "queue_limits_defaults": defaults.queue_limits_defaults,
+    "resources_defaults": defaults.resources_defaults,
+    "memory_budget_defaults": defaults.memory_budget_defaults,
     "retention_defaults": defaults.retention_defaults,
     "retry_defaults": defaults.retry_defaults,
     "batch_defaults": defaults.batch_defaults,

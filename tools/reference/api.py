@@ -19,8 +19,8 @@ from tools.reference.markdown import code, prose, table
 from tools.reference.source import Attribute, Method, attributes, function, instance_attributes, methods
 
 GROUPS = {
-    "models": ("model", "Model", "Submission", "ModelOptions", "SubmitOptions", "Batch", "RetryPolicy"),
-    "managers": ("JobManager", "ScopedManager", "Limits", "QueueLimits", "Retention", "Health"),
+    "models": ("model", "Model", "Submission", "ModelOptions", "SubmitOptions", "Batch", "Resources", "RetryPolicy"),
+    "managers": ("JobManager", "ScopedManager", "Limits", "QueueLimits", "MemoryBudget", "Retention", "Health"),
     "handles": ("JobHandle",),
     "contexts": ("current_job", "current_batch", "JobContext", "SetupContext"),
     "records": ("Job", "JobKey", "Status", "Attempt", "JobError", "Progress", "Subscription"),

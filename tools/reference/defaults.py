@@ -13,8 +13,10 @@ from asyncinfer import (
     Batch,
     JobManager,
     Limits,
+    MemoryBudget,
     ModelOptions,
     QueueLimits,
+    Resources,
     Retention,
     RetryPolicy,
     SubmitOptions,
@@ -33,10 +35,11 @@ MANAGER_OPTIONS = {
     "limits": "How much is accepted: the table of `Limits` below.",
     "lease": "Seconds that an attempt is leased for, 0.005 to 86,400; never a bound on run time.",
     "retention": "How long ended jobs are kept: the table of `Retention` below.",
-    "concurrency": "Jobs at once: an int for all together, or slots by executor.",
+    "concurrency": "Jobs at once: an int for all together (a batch counts once), or slots by executor.",
     "run_jobs": "False: submit only.",
     "cancel_grace": "Seconds that a canceled job may take to stop by itself, 0 to 86,400.",
     "drain_grace": "Seconds that running jobs may take when the manager closes, 0 to 86,400.",
+    "memory": "What the loaded models may take together: the table of `MemoryBudget` below; none: no bound.",
     "telemetry": "Who watches: one Telemetry or several, such as PrometheusTelemetry or Tracing.",
 }
 SQLITE_OPTIONS = {
@@ -167,6 +170,14 @@ def limits_defaults() -> str:
 
 def queue_limits_defaults() -> str:
     return _of_struct(QueueLimits)
+
+
+def resources_defaults() -> str:
+    return _of_struct(Resources)
+
+
+def memory_budget_defaults() -> str:
+    return _of_struct(MemoryBudget)
 
 
 def retention_defaults() -> str:
