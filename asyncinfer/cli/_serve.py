@@ -4,7 +4,6 @@ from __future__ import annotations
 
 import contextlib
 import logging
-import os
 from collections.abc import AsyncGenerator
 from pathlib import Path
 from typing import TYPE_CHECKING, Annotated
@@ -19,21 +18,14 @@ from asyncinfer.cli._lifetime import run_until_told
 from asyncinfer.cli._options import LogLevelOption, ManagerArgument, log_from
 from asyncinfer.cli._running import errors_told, run
 from asyncinfer.cli._tokens import TokensFileOption, tokens_in
-from asyncinfer.cli._webhook_keys import SigningKeyFileOption, signers_from
-from asyncinfer.cli._webhook_options import (
-    SECRET_VARIABLE,
-    AllowHttpOption,
-    AllowNetworkOption,
-    EgressProxyOption,
-    SecretFileOption,
-    guard_from,
-    secrets_from,
-)
+from asyncinfer.cli._webhook_keys import SigningKeyFileOption
+from asyncinfer.cli._webhook_options import AllowHttpOption, AllowNetworkOption, EgressProxyOption, SecretFileOption
+from asyncinfer.cli._webhooks_beside import ReceiverPortOption, SenderOptions, WebhooksOption, sender_beside
 from asyncinfer.errors import InvalidOption
 
 if TYPE_CHECKING:
     from asyncinfer.adapters.http import BearerTokens
-    from asyncinfer.adapters.webhook import Guard, WebhookSender
+    from asyncinfer.adapters.webhook import WebhookSender
     from asyncinfer.cli._http_server import ASGI, Address
 
 logger = logging.getLogger("asyncinfer.serve")
@@ -58,26 +50,12 @@ def serve(
         bool,
         typer.Option("--allow-anonymous", help="Let every program of this machine in; only on a loopback address."),
     ] = False,
-    webhooks: Annotated[
-        bool,
-        typer.Option(
-            "--webhooks", help=f"Send webhooks too, signed with the secret in {SECRET_VARIABLE} or --secret-file."
-        ),
-    ] = False,
+    webhooks: WebhooksOption = False,
     secret_file: SecretFileOption = None,
     signing_key_file: SigningKeyFileOption = None,
     allow_network: AllowNetworkOption = None,
     allow_http: AllowHttpOption = False,
-    receiver_port: Annotated[
-        list[int] | None,
-        typer.Option(
-            "--receiver-port",
-            metavar="PORT",
-            min=1,
-            max=65_535,
-            help="A port of receivers, instead of 443 and 8443; may be given several times.",
-        ),
-    ] = None,
+    receiver_port: ReceiverPortOption = None,
     egress_proxy: EgressProxyOption = None,
     log_level: LogLevelOption = "info",
 ) -> None:
@@ -103,15 +81,15 @@ def serve(
             authenticate = _access(address, tokens_file, allow_anonymous=allow_anonymous)
             found = manager_at(manager)
             url = public_base_url or _own_url(address)
-            sender = None
-            if webhooks:
-                guard = guard_from(allow_network, receiver_port, allow_http=allow_http, egress_proxy=egress_proxy)
-                sender = _sender(found, url, secret_file, signing_key_file, guard)
-            elif secret_file or signing_key_file or allow_network or allow_http or receiver_port or egress_proxy:
-                raise InvalidOption(
-                    "--secret-file, --signing-key-file, --allow-network, --allow-http, --receiver-port, --egress-proxy:"
-                    " expected --webhooks"
-                )
+            options = SenderOptions(
+                secret_file=secret_file,
+                signing_key_file=signing_key_file,
+                allow_network=allow_network,
+                allow_http=allow_http,
+                receiver_port=receiver_port,
+                egress_proxy=egress_proxy,
+            )
+            sender = sender_beside(found, url, options, is_wanted=webhooks)
             app: ASGI = create_app(
                 found,
                 public_base_url=url,
@@ -134,23 +112,6 @@ async def _listening(
     async with sending, served(app, address, manager):
         print(f"serving {address.url}", flush=True)
         yield
-
-
-def _sender(
-    manager: JobManager, url: str, secret_file: Path | None, signing_key_file: Path | None, guard: Guard
-) -> WebhookSender:
-    from asyncinfer.adapters.webhook import WebhookSender
-
-    signers = signers_from(signing_key_file)
-    signing = secrets_from(os.environ.get(SECRET_VARIABLE, "").split(), secret_file, is_needed=not signers)
-    return WebhookSender(
-        manager,
-        secret=next(iter(signing), None),
-        previous_secrets=signing[1:],
-        signers=signers,
-        guard=guard,
-        public_base_url=url,
-    )
 
 
 def _access(address: Address, tokens_file: Path | None, *, allow_anonymous: bool) -> BearerTokens | None:

@@ -10,7 +10,9 @@ from pathlib import Path
 
 import pytest
 
-from asyncinfer import JobHandle, JobManager, StatusEvent
+from asyncinfer import JobHandle, JobManager, StatusEvent, Subscription
+from asyncinfer.adapters.webhook import Secret
+from tests.cli.background import Background
 from tests.cli.conftest import COMMAND, Asyncinfer
 
 APP = """
@@ -121,6 +123,40 @@ async def test_a_second_signal_gives_back_what_runs(client: JobManager, work: Wo
     job = await running.job()
     assert (job.status, job.crashes, job.failures) == ("queued", 0, 0)
     assert [attempt.outcome for attempt in await client.attempts(job.id)] == ["given_back"]
+
+
+async def test_with_webhooks_it_tells_of_what_runs_and_of_endings(
+    background: Background, environment: Mapping[str, str], tmp_path: Path
+) -> None:
+    secret = Secret.new().reveal()
+    (tmp_path / "secret").write_text(secret)
+    async with background("listen", "--json", "--secret", secret) as listener:
+        url: str = (await listener.told())["url"]
+        allowed = ("--allow-http", "--allow-network", "127.0.0.0/8", "--receiver-port", url.rpartition(":")[2])
+        command = [*COMMAND, "work", "app:make_manager", "--webhooks", "--secret-file", "secret", *allowed]
+        process = await asyncio.create_subprocess_exec(*command, cwd=tmp_path, env=environment, stderr=PIPE)
+        working = Work(process)
+        await working.says("runs wait_for_go")
+        async with JobManager(f"sqlite:///{tmp_path}/jobs.db", run_jobs=False) as client:
+            model = client.model("wait_for_go")
+            hook = Subscription(url, ("job.started", "job.succeeded"))
+            handle = await client.submit(model.options(webhook=hook), name="first")
+            started = await listener.told()
+            (tmp_path / "go").touch()
+            await handle
+            succeeded = await listener.told()
+        process.terminate()
+        await process.communicate()
+
+    assert [told["body"]["type"] for told in (started, succeeded)] == ["job.started", "job.succeeded"]
+    assert all(told["is_verified"] for told in (started, succeeded))
+    assert process.returncode == 0
+
+
+def test_options_of_webhooks_need_them(asyncinfer: Asyncinfer) -> None:
+    done = asyncinfer("work", "app:make_manager", "--allow-http")
+
+    assert (done.returncode, "expected --webhooks" in done.stderr) == (1, True)
 
 
 async def test_it_tells_its_health(work: Work) -> None:

@@ -49,6 +49,7 @@ class _Data(Struct):
     id: str = ""
     endpoint: str = ""
     created_at: Raw | UnsetType = UNSET
+    output: Raw | UnsetType = UNSET
 
 
 def body_in(form: Format, source: str, message_id: str, body: bytes) -> bytes:
@@ -99,10 +100,13 @@ def _subject(data: _Data) -> str:
 
 
 def _is_thin(data: _Data) -> bool:
-    """Tell whether the data only names a job: every whole one has said when it was created."""
+    """Tell whether data only names a job, and every whole one says when it was created, or has no values of output."""
+    if data.object == "output":
+        return data.output == _NO_VALUES
     return data.object == "job" and data.created_at is UNSET
 
 
+_NO_VALUES = Raw(b"[]")
 _encode = msgspec.json.Encoder().encode
 _envelope = msgspec.json.Decoder(_Envelope)
 _data = msgspec.json.Decoder(_Data)

@@ -337,6 +337,20 @@ async def test_an_endpoint_is_told_what_it_is_registered_for_now() -> None:
         assert types(b) == ["job.started", "job.output"]
 
 
+async def test_an_endpoint_of_cloud_events_is_told_in_its_form_what_is_thin() -> None:
+    async with watched() as b:
+        endpoint = await b.sender.endpoints.register("", URL, events=LIVE, format="cloudevents-binary")
+        handle = await submit(b, target=endpoint.id)
+        stage.do("a" * 30_000, "end")
+        await handle
+        await b.pass_time(1)
+
+        told = [(one.headers["ce-type"], one.headers.get("ce-truncated")) for one in b.receivers.sent]
+        assert told == [("asyncinfer.job.started", None), ("asyncinfer.job.output", "true")]
+        assert {one.headers["ce-subject"] for one in b.receivers.sent} == {handle.id}
+        assert b.receivers.sent[1].told["count"] == 1
+
+
 async def test_last_news_wait_for_a_slow_receiver_so_long_and_no_longer(
     monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
 ) -> None:
