@@ -56,10 +56,11 @@ clean:
 
 # The tests that need torch, in a step of their own: nobody else waits for it.
 test-torch: .venv/installed-test .venv/installed-torch-for-tests
-	$(PYTEST) tests/core/test_torch_codec.py tests/backends/test_torch_in_processes.py
+	$(PYTEST) tests/core/test_torch_codec.py tests/backends/test_torch_in_processes.py tests/test_torch_example.py
 
-.venv/installed-torch-for-tests: requirements/torch.txt | .venv/bin/python
+.venv/installed-torch-for-tests: requirements/torch.txt requirements/embedding.txt | .venv/bin/python
 	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/torch.txt
+	.venv/bin/python -m pip install --quiet --disable-pip-version-check --requirement requirements/embedding.txt
 	@touch $@
 
 ifeq ($(NEWEST_PYTHON),)

@@ -17,8 +17,9 @@ EXAMPLES = HOUSE / "docs" / "examples"
 SECONDS = 60.0
 """An example that takes longer hangs."""
 
-# Run as a program in one go; the others have a test of their own below.
-PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.txt") if path.stem not in {"by_name", "restart"})
+# Run as a program in one go; the others have a test of their own below, embed_torch in test_torch_example.py.
+ALONE = {"by_name", "restart", "embed_torch"}
+PROGRAMS = sorted(path.stem for path in EXAMPLES.glob("*.txt") if path.stem not in ALONE)
 SUITES = sorted(path.name for path in EXAMPLES.glob("test_*.py"))
 IMPORTED = {"captions", "fresh_threads", "local_server", "long_models"}
 PYTEST_SETTINGS = "[pytest]\nasyncio_default_fixture_loop_scope = function\nfilterwarnings = error\n"
@@ -59,7 +60,7 @@ def folder(tmp_path: Path) -> Path:
 
 
 def test_every_example_is_run_by_a_test() -> None:
-    run_here = {*PROGRAMS, "by_name", "restart", *IMPORTED, *(Path(name).stem for name in SUITES)}
+    run_here = {*PROGRAMS, *ALONE, *IMPORTED, *(Path(name).stem for name in SUITES)}
 
     assert {path.stem for path in EXAMPLES.glob("*.py")} == run_here
 
