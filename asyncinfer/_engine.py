@@ -113,6 +113,7 @@ class Engine:
             worker_id=self.worker_id,
             on_ended=self.waiters.ended,
             on_requeued=self._requeued,
+            on_moved=self._moved,
             on_room=self._has_room,
         )
         self.worker: Worker = Worker(

@@ -60,6 +60,7 @@ class Finisher(UsesStore):
         worker_id: str,
         on_ended: Callable[[JobKey, Ending], None],
         on_requeued: Callable[[JobKey], None],
+        on_moved: Callable[[Sequence[JobKey]], None],
         on_room: Callable[[], None],
     ) -> None:
         self._store = store
@@ -69,6 +70,7 @@ class Finisher(UsesStore):
         self._worker_id = worker_id
         self._on_ended = on_ended
         self._on_requeued = on_requeued
+        self._on_moved = on_moved
         self._on_room = on_room
         self._move_ids = MoveIds()
         self._random = random.Random()
@@ -207,10 +209,14 @@ class Finisher(UsesStore):
 
     async def _write_crashes(self) -> None:
         crashed = self._crashed[:BATCH]
-        await self._store.rescue([one.lease(self._worker_id) for one in crashed])
+        answers = await self._store.rescue([one.lease(self._worker_id) for one in crashed])
         del self._crashed[: len(crashed)]
-        for one in crashed:
-            self._on_requeued(one.attempt.key)
+        for one, answer in zip(crashed, answers, strict=True):
+            if answer == "queued":
+                self._on_requeued(one.attempt.key)
+        moved = [one.attempt.key for one, answer in zip(crashed, answers, strict=True) if answer != "queued"]
+        if moved:
+            self._on_moved(moved)  # how they ended is the store's to say
         if self._observers.all:
             self._observers.ended([one.attempt for one in crashed], "worker_lost")
 

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Sequence
 
 import pytest
 
 from asyncinfer import JobFailed, JobManager
 from asyncinfer.abc import Call, JobError, JobKey, Outcome
+from asyncinfer.testing import FakeClock
 from asyncinfer_memory import MemoryStore
 from asyncinfer_thread import LoopExecutor
 from tests.manager.models import echo
@@ -38,3 +40,13 @@ async def test_a_job_that_is_lost_too_often_says_how_the_last_worker_died() -> N
         assert [attempt.error and attempt.error.code for attempt in attempts] == ["out_of_memory"] * 2 + [
             "crash_budget"
         ]
+
+
+async def test_an_ending_of_a_lost_worker_is_told_without_a_poll() -> None:
+    """The waiters' next look comes with the clock, which stands still."""
+    store = MemoryStore(clock=FakeClock())
+    async with store, JobManager(store, models=[echo], executors={"loop": Dies()}) as manager, asyncio.timeout(10):
+        handle = await manager.submit(echo, "hi")
+
+        with pytest.raises(JobFailed, match="its crash budget is spent"):
+            await handle
