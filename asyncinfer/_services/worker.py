@@ -223,9 +223,8 @@ class Worker(UsesStore):
                 self._limit_time(attempt)
         pool.assigned += 1
         self._count(entry, len(attempts), 1)
-        share = entry.resources.device_share
-        if share:
-            self._devices[call] = self._planner.shares.take(share, pool.executor.devices)
+        if entry.is_large and entry.resources.device_share:
+            self._devices[call] = self._planner.shares.take(entry.resources.device_share, pool.executor.devices)
         self._tasks[call] = self._loop.create_task(self._run(pool, entry, call, attempts), name=entry.name)
         return attempts
 
@@ -249,7 +248,7 @@ class Worker(UsesStore):
             del self._tasks[call]
             pool.assigned -= 1
             self._count(entry, -len(attempts), -1)
-            if entry.resources.device_share:
+            if entry.is_large and entry.resources.device_share:
                 self._planner.shares.give_back(entry.resources.device_share, self._devices.pop(call))
             if entry.need:
                 entry.idle_since = self._clock.monotonic()
@@ -289,7 +288,7 @@ class Worker(UsesStore):
         entry.calls += calls
         entry.slots.taken += jobs
         entry.queue.taken += jobs
-        self._jobs.taken += calls * entry.resources.slots
+        self._jobs.taken += calls * entry.resources.slots if entry.is_large else calls
 
     async def _sleep(self, next_at: int | None, held_until: float | None) -> None:
         seconds = IDLE_POLL_SECONDS
