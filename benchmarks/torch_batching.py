@@ -15,11 +15,14 @@ import time
 from collections.abc import AsyncGenerator, Awaitable, Callable, Sequence
 from contextlib import AsyncExitStack, asynccontextmanager
 from functools import partial
+from pathlib import Path
 
 import msgspec
 
 from asyncinfer import Batch, JobManager, SetupContext, model
+from asyncinfer_process import ProcessExecutor
 from benchmarks.embedder import MAX_BATCH, Embedder, tokens
+from benchmarks.goals import CPU
 from benchmarks.records import Figure, Measures, Metrics, Run, Runs
 from benchmarks.report import show
 from benchmarks.workloads import Stopwatch, WrongResult, percentiles
@@ -35,6 +38,8 @@ TOLERANCE = 1e-4
 RATE = "sentences_per_second"
 ONE_BY_ONE = "loop, one by one"
 WORKLOAD = "torch"
+CLOCK_TICKS = os.sysconf("SC_CLK_TCK")
+HEAD = ("", "sentences/s", "of the loop, one by one", "CPU s per 1,000", "p50 ms", "p95 ms")
 
 Vectors = Sequence[Sequence[float]]
 Embed = Callable[[Sequence[str]], Vectors]
@@ -60,8 +65,8 @@ async def loop(embedder: Embedder, size: int, asked: Sequence[str], expected: Ve
     return _metrics(watch, laps, vectors, expected)
 
 
-async def jobs(manager: JobManager, asked: Sequence[str], expected: Vectors) -> Metrics:
-    """Submit all as jobs, then collect them."""
+async def jobs(manager: JobManager, workers: ProcessExecutor, asked: Sequence[str], expected: Vectors) -> Metrics:
+    """Submit all as jobs, then collect them. CPU is that of both processes."""
     embed = manager.model("embed")
     laps: list[float] = []
 
@@ -70,10 +75,12 @@ async def jobs(manager: JobManager, asked: Sequence[str], expected: Vectors) -> 
         laps.append((time.perf_counter() - begun) * 1e3)
         return vector
 
+    before = _cpu_seconds(workers)
     with Stopwatch() as watch:
         begun = time.perf_counter()
         handles = await manager.submit_many([embed.bind(sentence) for sentence in asked])
         vectors = await asyncio.gather(*(collect(handle, begun) for handle in handles))
+    watch.cpu_seconds += _cpu_seconds(workers) - before
     return _metrics(watch, laps, vectors, expected)
 
 
@@ -97,9 +104,11 @@ async def subjects() -> AsyncGenerator[Measures]:
     async with AsyncExitStack() as stack:
         for subject, batch in batches.items():
             embed = model(Embedder, name="embed", executor="process", batch=batch)
-            manager = await stack.enter_async_context(JobManager("memory://", models=[embed]))
-            await jobs(manager, asked[:MAX_BATCH], expected[:MAX_BATCH])
-            measures[subject] = partial(jobs, manager, asked, expected)
+            workers = ProcessExecutor(1)
+            manager = JobManager("memory://", models=[embed], executors={"process": workers})
+            await stack.enter_async_context(manager)
+            await jobs(manager, workers, asked[:MAX_BATCH], expected[:MAX_BATCH])
+            measures[subject] = partial(jobs, manager, workers, asked, expected)
         yield measures
 
 
@@ -107,7 +116,13 @@ def _metrics(watch: Stopwatch, laps: Sequence[float], vectors: Vectors, expected
     off = max(abs(a - b) for one, other in zip(vectors, expected, strict=True) for a, b in zip(one, other, strict=True))
     if off > TOLERANCE:
         raise WrongResult(f"A vector is {off} off that of the plain loop")
-    return {RATE: len(laps) / watch.seconds, "seconds": watch.seconds} | percentiles(laps)
+    cpu = {CPU: watch.cpu_seconds / len(laps) * 1e3}
+    return {RATE: len(laps) / watch.seconds} | cpu | percentiles(laps)
+
+
+def _cpu_seconds(workers: ProcessExecutor) -> float:
+    fields = [Path(f"/proc/{pid}/stat").read_text().rpartition(")")[2].split() for pid in workers.pids]
+    return sum(int(user) + int(system) for *_, user, system in (each[:13] for each in fields)) / CLOCK_TICKS
 
 
 async def _play(rounds: int) -> Runs:
@@ -131,11 +146,12 @@ def main() -> None:
     os.environ["OMP_NUM_THREADS"] = str(options.threads)  # read when torch is imported, there too
     print(f"load before: {os.getloadavg()[0]:.2f}")
     runs = asyncio.run(_play(options.rounds))
+    print(f"| {' | '.join(HEAD)} |", "| -- " * len(HEAD) + "|", sep="\n")
     for subject in runs.subjects(WORKLOAD):
-        rate, p50, p95 = (Figure(WORKLOAD, subject, metric) for metric in (RATE, "p50_ms", "p95_ms"))
+        rate, *others = (Figure(WORKLOAD, subject, metric) for metric in (RATE, CPU, "p50_ms", "p95_ms"))
         ratio = runs.ratio(rate, Figure(WORKLOAD, ONE_BY_ONE, RATE))
-        shown = [show(spread) for spread in (runs.spread(rate), ratio, runs.spread(p50), runs.spread(p95))]
-        print(f"| {subject:30} | " + " | ".join(f"{text:20}" for text in shown) + " |")
+        cells = [runs.spread(rate), ratio, *(runs.spread(figure) for figure in others)]
+        print(f"| {subject} | " + " | ".join(map(show, cells)) + " |")
     print(f"load after: {os.getloadavg()[0]:.2f}")
 
 
