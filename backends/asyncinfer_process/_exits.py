@@ -31,10 +31,10 @@ class Exit(Struct, frozen=True):
     stderr: str = ""
     """The last that it wrote there."""
 
-    def error(self) -> JobError:
-        """Return it as the error of whatever it ran."""
+    def error(self, attempt: int) -> JobError:
+        """Return it as the error of an attempt that it ended."""
         code: Literal["out_of_memory", "worker_lost"] = "out_of_memory" if self.is_out_of_memory else "worker_lost"
-        return JobError(code=code, message=self.message, type="WorkerLost", traceback=self.stderr)
+        return JobError(code=code, message=self.message, type="WorkerLost", traceback=self.stderr, attempt=attempt)
 
 
 def said(code: int) -> str:

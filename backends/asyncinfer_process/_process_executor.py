@@ -251,7 +251,8 @@ class ProcessExecutor(Executor):
     def _answered(self, fleet: Fleet, running: Running, member: Member, answer: Sequence[Outcome] | Exit) -> None:
         if running.timer is not None:
             running.timer.cancel()
-        outcomes = _outcomes(running.call, answer) if isinstance(answer, Exit) else answer
+        call = running.call
+        outcomes = [_lost(call, item, answer) for item in call.items] if isinstance(answer, Exit) else answer
         fleet.give(member)
         self._end(running, outcomes)
 
@@ -264,23 +265,19 @@ class ProcessExecutor(Executor):
         self._on_free()
 
 
-def _outcomes(call: Call, end: Exit) -> Sequence[Outcome]:
-    """Return what the end of its process makes of a call.
+def _lost(call: Call, item: CallItem, end: Exit) -> Outcome:
+    """Return what the end of its process makes of a job.
 
     Above a memory limit a job that was alone there is guilty; those of a batch are suspects, as after any crash.
     """
     if end.killed_for == "canceled":
-        outcome = Outcome("canceled")
-    elif end.killed_for == "time_limit":
-        limit = JobError(
-            code="time_limit", message=f"the attempt took longer than its time_limit of {call.time_limit:g} s"
-        )
-        outcome = Outcome("time_limit", error=limit)
-    elif end.killed_for == "memory_limit" and len(call.items) == 1:
-        outcome = Outcome("raised", error=end.error())
-    else:
-        outcome = Outcome("worker_lost", error=end.error())
-    return [outcome] * len(call.items)
+        return Outcome("canceled")
+    attempt = item.context.attempt
+    if end.killed_for == "time_limit":
+        message = f"the attempt took longer than its time_limit of {call.time_limit:g} s"
+        return Outcome("time_limit", error=JobError(code="time_limit", message=message, attempt=attempt))
+    is_guilty = end.killed_for == "memory_limit" and len(call.items) == 1
+    return Outcome("raised" if is_guilty else "worker_lost", error=end.error(attempt))
 
 
 def _not_run(item: CallItem, error: BaseException) -> Outcome:

@@ -98,7 +98,7 @@ class Teller:
 
     def leave(self) -> None:
         """Drop whatever is told in a forked process, whose locks may be held by threads that it does not have."""
-        self._changed = threading.Condition()
+        self._changed, self._telling = threading.Condition(), threading.Lock()
         self._call += 1
 
     def _flush(self, *, is_last: bool) -> None:

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import os
+import signal
 from pathlib import Path
 
 import pytest
@@ -10,7 +11,7 @@ import pytest
 from asyncinfer.errors import SetupFailed
 from asyncinfer_process import _exits, _memory
 from tests.backends import process_models as models
-from tests.backends.process_stage import error_of, stage
+from tests.backends.process_stage import error_of, has_gone, stage
 
 REASONS = {
     "os._exit": "the worker process exited with status 3",
@@ -38,8 +39,18 @@ async def test_a_death_is_told_with_its_reason_and_the_next_call_runs(how: str) 
         error = error_of(outcome)
 
         assert (outcome.kind, error.code, error.type) == ("worker_lost", "worker_lost", "WorkerLost")
+        assert error.attempt == 7
         assert error.message == REASONS[how]
         assert await one.result(models.double, number=4) == 8
+
+
+async def test_the_death_of_an_idle_process_is_no_job_s() -> None:
+    async with stage() as one:
+        dead = await one.result(models.pid)
+        os.kill(dead, signal.SIGKILL)
+        await has_gone(dead)
+
+        assert await one.result(models.pid) != dead
 
 
 async def test_the_stack_of_a_segfault_is_in_the_error(capfd: pytest.CaptureFixture[str]) -> None:

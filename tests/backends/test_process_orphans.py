@@ -53,6 +53,33 @@ async def test_idle_and_busy_processes_end_with_a_manager_that_is_killed() -> No
     assert time.monotonic() - began < 2
 
 
+UNCLOSED = """
+    import asyncio, os
+    from asyncinfer_process import ProcessExecutor
+    from tests.backends.process_stage import Stage
+    from tests.backends import process_models as models
+
+    async def main():
+        one = Stage(ProcessExecutor(), None)
+        await one.start()
+        loading = one.begin(one.call(models.double, {"number": 1}))
+        print(await one.result(models.pid), flush=True)
+        one.begin(one.call(models.pid, {}))
+
+    asyncio.run(main())
+"""
+
+
+async def test_a_program_that_closes_nothing_ends_all_the_same() -> None:
+    program = await asyncio.create_subprocess_exec(
+        sys.executable, "-c", textwrap.dedent(UNCLOSED), stdout=subprocess.PIPE, cwd=Path(__file__).parents[2]
+    )
+    output, _ = await program.communicate()
+    await has_gone(int(output))
+
+    assert program.returncode == 0
+
+
 @pytest.mark.parametrize("how", ["same group", "setsid"])
 async def test_a_death_is_heard_at_once_though_a_forked_process_keeps_every_descriptor(how: str) -> None:
     async with stage() as one:
