@@ -40,7 +40,7 @@ class Planner:
             free = pool.free
             if free <= 0:
                 continue
-            models = pool.rotated()
+            models = pool.in_turn(now)
             for queue, slots in kept.get(pool, _NOTHING).items():
                 of_queue = [entry for entry in models if entry.queue is queue]
                 plan.left -= self._ask_all(plan, pool, of_queue, min(slots, free), 0)

@@ -10,6 +10,8 @@ from asyncinfer._services.setbacks import Setbacks
 from asyncinfer.abc import Executor, Runner
 
 PLAIN = Resources()
+AFFINITY_SECONDS = 10.0
+"""How long the jobs of loaded models may go before those of a model that would have to be loaded first."""
 
 
 class Slots:
@@ -111,6 +113,9 @@ class Pool:
         self.reserves: Mapping[Slots, int] = reserves or {}
         self.assigned = 0
         self._rotation = 0
+        self._is_tight = executor.capabilities.isolated and sum(one.is_class for one in models.values()) > 1
+        """Its processes have one model each, and may have to make room for each other."""
+        self._warm_since = 0.0
 
     @property
     def free(self) -> int:
@@ -125,10 +130,24 @@ class Pool:
                 unused[entry.queue] -= entry.calls
         return {queue: slots for queue, slots in unused.items() if slots > 0}
 
-    def rotated(self) -> Sequence[PoolModel]:
-        """Return the models, each time beginning with the next, so that none is always served first."""
+    def in_turn(self, now: float) -> Sequence[PoolModel]:
+        """Return the models in the order to serve them, each time beginning with the next.
+
+        Where a model may have to be loaded in place of another, those that are loaded come first, so that a slot does
+        not go to and fro between two backlogs; but every `AFFINITY_SECONDS` those that are not come before them.
+        """
         models = list(self.models.values())
-        if len(models) > 1:
-            self._rotation = (self._rotation + 1) % len(models)
-            models = models[self._rotation :] + models[: self._rotation]
-        return models
+        if len(models) < 2:
+            return models
+        self._rotation = (self._rotation + 1) % len(models)
+        models = models[self._rotation :] + models[: self._rotation]
+        if not self._is_tight:
+            return models
+        warm = [entry for entry in models if entry.is_warm(self.executor)]
+        cold = [entry for entry in models if not entry.is_warm(self.executor)]
+        if not warm or not cold:
+            self._warm_since = now
+        elif now - self._warm_since >= AFFINITY_SECONDS:
+            self._warm_since = now
+            return [*cold, *warm]
+        return [*warm, *cold]

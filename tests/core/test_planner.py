@@ -1,7 +1,7 @@
 from asyncinfer import Limits, model
 from asyncinfer._services.planner import Planner
-from asyncinfer._services.pool import Pool, PoolModel, Slots
-from asyncinfer.abc import ClaimRequest
+from asyncinfer._services.pool import AFFINITY_SECONDS, Pool, PoolModel, Slots
+from asyncinfer.abc import Capabilities, ClaimRequest, ModelState, Runner
 from asyncinfer_thread import ThreadExecutor
 
 
@@ -136,3 +136,26 @@ def test_several_queues_may_reserve() -> None:
     one, two = Slots(None), Slots(None)
     where = pool(entry("a", one), entry("b", two), entry("c"), reserves={one: 1, two: 2})
     assert plan(where) == [(1, {"a": 1}), (2, {"b": 2}), (1, {"b": 1, "c": 1, "a": 1})]
+
+
+class OneEach(ThreadExecutor):
+    """Has one place, where one model at a time is loaded."""
+
+    capabilities = Capabilities(isolated=True)
+    loaded = ""
+
+    def state(self, runner: Runner) -> ModelState:
+        return "warm" if runner.model == self.loaded else "unloaded"
+
+
+def test_a_loaded_model_comes_first_but_not_for_ever() -> None:
+    executor = OneEach(1)
+    executor.loaded = "warm"
+    where = Pool(executor, {name: class_entry(name) for name in ("cold", "warm")})
+    begin = 1_000.0
+    where.in_turn(begin)
+    turns = [
+        [one.name for one in where.in_turn(begin + seconds)]
+        for seconds in (1, 2, AFFINITY_SECONDS - 1, AFFINITY_SECONDS + 1, AFFINITY_SECONDS + 2)
+    ]
+    assert turns == [["warm", "cold"]] * 3 + [["cold", "warm"]] + [["warm", "cold"]]

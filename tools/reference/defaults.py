@@ -98,6 +98,11 @@ FIXED = (
     Fixed("_services.worker", "IDLE_POLL_SECONDS", "an idle worker looks for work that no hint told of"),
     Fixed("_services.worker", "RETRY_SECONDS", "before a claim that failed is tried again"),
     Fixed("_services.worker", "ABANDON_SECONDS", "a closing manager waits for coroutines that ignore a cancellation"),
+    Fixed(
+        "_services.pool",
+        "AFFINITY_SECONDS",
+        "loaded models go before those that would have to be loaded in their place",
+    ),
     Fixed("_services.setbacks", "FIRST_PAUSE_SECONDS", "the jobs of a model wait after its setup failed; it doubles"),
     Fixed("_services.setbacks", "LONGEST_PAUSE_SECONDS", "the longest such pause"),
     Fixed("_services.setbacks", "PERSISTENT_COUNT", "failed setups of a model, from which on the manager is not ready"),
