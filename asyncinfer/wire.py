@@ -393,6 +393,8 @@ class Model(Struct, frozen=True, kw_only=True):
     max_input_bytes: int
     """Of the input as it is stored; bytes count as themselves, not as base64."""
     max_output_bytes: int
+    state: Literal["unloaded", "loading", "warm", "draining", "failed"] | None
+    """How far it is loaded in the process that answers; null where its code runs elsewhere."""
 
 
 class ModelList(Struct, frozen=True, kw_only=True):

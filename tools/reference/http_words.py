@@ -129,6 +129,7 @@ MEANINGS = {
     "Model.time_limit_seconds": "The longest that one attempt may take; null: no limit.",
     "Model.queue_timeout_seconds": "How long a job may wait for its first start; null: for ever.",
     "Model.max_output_bytes": "Of the result as it is stored.",
+    "Model.state": "How far it is loaded in the process that answers; null where its code runs elsewhere.",
     "Queue.object": "What this is.",
     "Queue.name": "Its name.",
     "Queue.running": "Jobs that run.",

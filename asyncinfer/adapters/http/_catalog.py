@@ -73,4 +73,5 @@ def _model(one: PublishedModel, limits: Limits) -> wire.Model:
         queue_timeout_seconds=None if one.queue_timeout is None else one.queue_timeout / 1000,
         max_input_bytes=limits.input_bytes,
         max_output_bytes=limits.result_bytes,
+        state=one.state,
     )

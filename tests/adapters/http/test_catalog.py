@@ -28,6 +28,7 @@ async def test_a_model_tells_its_schemas_and_limits(client: httpx.AsyncClient) -
     assert (told["object"], told["name"], told["queue"], told["executor"]) == ("model", "mirror", "default", "loop")
     assert told["input_schema"]["required"] == ["point"]
     assert told["max_attempts"] == 1
+    assert told["state"] == "warm"
     assert told["max_input_bytes"] == told["max_output_bytes"] == Limits().input_bytes
     assert (told["time_limit_seconds"], told["queue_timeout_seconds"]) == (None, None)
 
