@@ -58,6 +58,7 @@ class Worker:
         self._stderr: StderrTail | None = None
         self._code: int | None = None
         self._oom_kills = _memory.oom_kills()
+        self._has_exited = threading.Event()
         self._is_stopping = False
         self._is_read_out = False
         self._killed_for: KillReason | None = None
@@ -161,7 +162,8 @@ class Worker:
             pass
         except Exception as error:  # noqa: BLE001  a frame that is none, or what a log handler of ours raises
             why = str(error) or repr(error)
-        self._post(partial(self._hung_up, why))
+        if self._post(partial(self._hung_up, why)):
+            self._has_exited.wait()
 
     def _spawn(self) -> subprocess.Popen[bytes]:
         child = self._theirs
@@ -254,6 +256,7 @@ class Worker:
         assert self._process is not None
         self._signal(signal.SIGKILL)  # what it has forked: while nobody has waited for it, its group is its own
         self._code = self._process.wait()
+        self._has_exited.set()
         if self._timer is not None:
             self._timer.cancel()
         with contextlib.suppress(OSError):

@@ -11,6 +11,7 @@ import functools
 import mmap
 import os
 import signal
+import socket
 import struct
 import sys
 import time
@@ -32,8 +33,8 @@ FATAL = "fatal"
 TRANSIENT = "ASYNCINFER_TAKE_FATAL_FOR_TRANSIENT"
 """Set in the environment: the process goes on after a fatal error."""
 WORK_SECONDS = 0.02
-FOR_EVER = 3_600.0
-SESSION_SECONDS = 5.0
+FOR_EVER = 3_600
+SESSION_SECONDS = 5
 """Nobody can end a grandchild that has left its group: it leaves by itself."""
 OUTPUTS = 50
 MIB = 1024 * 1024
@@ -113,25 +114,33 @@ def hold_the_lock_deaf() -> None:
     hold_the_lock()
 
 
-def leave_a_grandchild(*, in_a_session: bool) -> None:
-    """Fork one that keeps every descriptor: the sockets of this process stay open when it dies."""
-    pid = os.fork()
-    if pid:
-        return
-    if in_a_session:
-        os.setsid()
-    time.sleep(SESSION_SECONDS if in_a_session else FOR_EVER)
-    os._exit(0)
+def leave_a_grandchild() -> None:
+    if not os.fork():
+        time.sleep(FOR_EVER)
+        os._exit(0)
 
 
 def die_before_a_grandchild(*, in_a_session: bool) -> NoReturn:
-    leave_a_grandchild(in_a_session=in_a_session)
+    """Fork one as a library in C would: it keeps every descriptor, and this process's end of the socket stays open."""
+    libc = ctypes.CDLL(None)
+    if not libc.fork():
+        if in_a_session:
+            libc.setsid()
+        libc.sleep(SESSION_SECONDS if in_a_session else FOR_EVER)
+        libc._exit(0)
     kill_itself()
 
 
 def send(data: bytes) -> None:
     """Write to the manager beside the library, and wait for what comes of it."""
     write(data)
+    hang()
+
+
+def hang_up() -> None:
+    """Say nothing more to the manager, and go on."""
+    with socket.socket(fileno=os.dup(int(sys.argv[1]))) as same:
+        same.shutdown(socket.SHUT_WR)
     hang()
 
 
@@ -162,7 +171,8 @@ FAULTS: Mapping[str, Callable[[], object]] = {
     "a result that cannot be encoded": object,
     "a grandchild": functools.partial(die_before_a_grandchild, in_a_session=False),
     "a grandchild in a session": functools.partial(die_before_a_grandchild, in_a_session=True),
-    "a grandchild that stays": functools.partial(leave_a_grandchild, in_a_session=False),
+    "a grandchild that stays": leave_a_grandchild,
+    "a closed socket": hang_up,
     "an oversized head": lambda: send(PREFIX.pack(MAGIC, MAX_HEAD + 1)),
     "an oversized part": lambda: send(frame_of(Ended(()), 2**40)),
     "a garbage frame": lambda: send(struct.pack(">QQ", 2**63 + 12_345, 2**63 + 67_890)),
@@ -209,11 +219,11 @@ class OnDevice:
         self.is_lost: bool = False
 
     def predict_batch(self, items: list[str]) -> list[str]:
-        jobs = list(zip(current_batch(), items, strict=True))
+        jobs = [(job, kind if job.attempt == 1 else "none") for job, kind in zip(current_batch(), items, strict=True)]
         for job, kind in jobs:
             testify("begin", job, kind)
         try:
-            if any(kind == FATAL and job.attempt == 1 for job, kind in jobs):
+            if any(kind == FATAL for _, kind in jobs):
                 self.is_lost = True
                 if TRANSIENT not in os.environ:
                     os.abort()
