@@ -84,6 +84,8 @@ class Child:
                 next(waiting) if item.has_checkpoint else None,
                 metadata,
             )
+            if item.is_canceled:
+                context.request_cancel()
             items.append(CallItem(data, item.content_type, context))
         return items
 

@@ -48,7 +48,7 @@ class Member(Struct, eq=False):
     loading: asyncio.Task[SetupFailed | None] | None = None
     """Until its model is loaded."""
     is_taken: bool = False
-    """A call runs in it, or waits for its model to be loaded there."""
+    """A call runs in it, or somebody waits for its model to be loaded there."""
     has_successor: bool = True
     """Another one is started when it has gone."""
 
@@ -134,8 +134,16 @@ class Fleet:
             staying = [member for member in self._members_of(runner) if not member.worker.is_leaving]
             if any(member.loading is None for member in staying):
                 return
-            if (member := staying[0] if staying else await self._coming(runner)) is not None:
-                await self._loaded(member)
+            if staying:
+                await self._loaded(staying[0])
+                return
+            if (member := await self._coming(runner)) is not None:
+                member.is_taken = True
+                try:
+                    await self._loaded(member)
+                finally:
+                    member.is_taken = False
+                    self._tell_change()
                 return
             await self._change()
 
@@ -187,16 +195,17 @@ class Fleet:
     async def _coming(self, runner: Runner) -> Member | None:
         """Return a process in which the model is being loaded, started now if need be. Raise SetupFailed.
 
-        Where there is no room, the one that has idled longest makes room. None when none is idle.
+        Where there is no room, the one that has idled longest makes room, or one that loads a model for nobody. None
+        when none is idle.
         """
         for member in self._members_of(runner):
             if member.is_idle:
                 return member
         if not self._has_room:
-            idle = next((member for member in self._members if member.is_idle and member.loading is None), None)
-            if idle is None:
+            idle = [member for member in self._members if member.is_idle]
+            if not idle:
                 return None
-            await self._retire([idle])
+            await self._retire([min(idle, key=lambda member: member.loading is not None)])
         return self._start(runner) if self._has_room else None
 
     async def _change(self) -> None:

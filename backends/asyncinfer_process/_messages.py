@@ -40,6 +40,8 @@ class Item(Struct, frozen=True, array_like=True):
     deadline: int | None
     time_limit: int | None
     has_checkpoint: bool
+    is_canceled: bool
+    """It was, before there was a process for it."""
 
 
 class Run(Struct, frozen=True, tag=True):

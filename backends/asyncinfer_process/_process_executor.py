@@ -243,9 +243,6 @@ class ProcessExecutor(Executor):
         if call.time_limit is not None:
             running.timer = self._loop.call_later(call.time_limit, member.worker.kill, "time_limit")
         member.worker.run(call, lambda answer: self._answered(fleet, running, member, answer))
-        for position, item in enumerate(call.items):
-            if item.context.is_canceled:  # while it was looked for
-                member.worker.cancel(position)
         fleet.keep_spares(call.runner)
 
     def _answered(self, fleet: Fleet, running: Running, member: Member, answer: Sequence[Outcome] | Exit) -> None:

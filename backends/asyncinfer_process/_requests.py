@@ -56,6 +56,7 @@ def run_of(call: Call) -> tuple[Run, Sequence[bytes]]:
                 context.deadline,
                 context.time_limit,
                 checkpoint is not None,
+                context.is_canceled,
             )
         )
         parts += [one.input, context.metadata_bytes]

@@ -195,6 +195,13 @@ DEATHS: dict[str, Callable[[], object]] = {
 }
 
 
+def shout_and_die(count: int) -> None:
+    for number in range(count):
+        print(f"line {number} " + 1_000 * "!", file=sys.stderr)
+    print("the last words", file=sys.stderr)
+    os._exit(3)
+
+
 class DiesInSetup:
     def setup(self, context: SetupContext) -> None:
         DEATHS[context.model]()

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import os
 import signal
+import sys
 from pathlib import Path
 
 import pytest
@@ -60,6 +61,17 @@ async def test_the_stack_of_a_segfault_is_in_the_error(capfd: pytest.CaptureFixt
     assert "Fatal Python error: Segmentation fault" in error.traceback
     assert "process_models.py" in error.traceback
     assert "process_models.py" in capfd.readouterr().err
+
+
+async def test_a_standard_error_that_nobody_reads_holds_up_nothing(monkeypatch: pytest.MonkeyPatch) -> None:
+    reader, writer = os.pipe()
+    with os.fdopen(reader, "rb"), os.fdopen(writer, "w") as unread:
+        monkeypatch.setattr(sys, "stderr", unread)
+        async with stage() as one:
+            error = error_of(await one.outcome(models.shout_and_die, count=1_000))
+        monkeypatch.undo()
+
+    assert error.traceback.endswith("the last words")
 
 
 async def test_a_kill_by_the_kernel_for_want_of_memory_is_told(monkeypatch: pytest.MonkeyPatch, tmp_path: Path) -> None:

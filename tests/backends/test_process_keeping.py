@@ -86,6 +86,17 @@ async def test_models_are_prepared_one_after_the_other_where_there_is_no_room() 
         assert one.gate.visits["teardown"] == 1
 
 
+async def test_a_setup_that_nobody_waits_for_any_more_makes_room() -> None:
+    async with stage() as one:
+        call = one.call(models.Gated, {}, name=f"gated-{one.gate.address}")
+        running = one.begin(call)
+        await one.gate.entered("setup")
+        one.executor.cancel(call)
+        await running
+
+        assert await one.result(models.double, number=4) == 8
+
+
 async def test_calls_get_their_slots_in_the_order_in_which_they_came() -> None:
     async with stage() as one:
         await one.prepare(models.pass_gate)
