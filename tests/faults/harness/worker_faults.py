@@ -36,6 +36,7 @@ WORK_SECONDS = 0.02
 FOR_EVER = 3_600
 SESSION_SECONDS = 5
 """Nobody can end a grandchild that has left its group: it leaves by itself."""
+SETUP_SECONDS = 3.0
 OUTPUTS = 50
 MIB = 1024 * 1024
 GREED = 640 * MIB
@@ -234,3 +235,13 @@ class OnDevice:
             for job, kind in jobs:
                 testify("end", job, kind)
         return items
+
+
+class SlowToLoad:
+    """Takes its time to be set up, then does what it is asked to."""
+
+    def setup(self, context: SetupContext) -> None:
+        time.sleep(SETUP_SECONDS)
+
+    def predict(self, kind: str) -> str:
+        return run(kind)
