@@ -1,54 +1,61 @@
-"""`asyncinfer webhooks list|add|rotate|…`: the registered receivers of a store."""
+"""`asyncinfer webhooks list|add|rotate|…`: the registered receivers of a store or a service."""
 
 from __future__ import annotations
 
 from typing import Annotated, get_args
 
 import typer
+from msgspec import UNSET
 
 from asyncinfer import wire
-from asyncinfer.abc import Endpoint
 from asyncinfer.cli._job_tables import console
-from asyncinfer.cli._options import JsonOption, StoreOption
-from asyncinfer.cli._running import FAILED, errors_told
+from asyncinfer.cli._options import JsonOption, StoreOrServiceOption, TokenOption, UrlOption
+from asyncinfer.cli._running import FAILED
+from asyncinfer.cli._webhook_answers import asked_at, now, print_json
+from asyncinfer.cli._webhook_calling import Calling
+from asyncinfer.cli._webhook_keys import SigningKeyFileOption
 from asyncinfer.cli._webhook_options import (
     AllowHttpOption,
     AllowNetworkOption,
     AllowPortOption,
+    EgressProxyOption,
     EndpointArgument,
     PublicBaseUrlOption,
     ReceiversOwnerOption,
-    guard_from,
     one_of,
 )
-from asyncinfer.cli._webhook_tables import endpoints_table, origin_of
-from asyncinfer.cli._webhooks_of_store import now, print_json, with_endpoints
+from asyncinfer.cli._webhook_tables import endpoints_table, origin_of, outcome_of
+from asyncinfer.cli._where import webhooks_at
 
 EVENTS: tuple[wire.EndpointEvent, ...] = get_args(wire.EndpointEvent)
-ENDINGS: tuple[wire.EndpointEvent, ...] = ("job.succeeded", "job.failed", "job.canceled")
 PROOFS: tuple[wire.WebhookProof, ...] = get_args(wire.WebhookProof)
 FORMATS: tuple[wire.WebhookFormat, ...] = get_args(wire.WebhookFormat)
 
 
-def list_endpoints(store: StoreOption, owner: ReceiversOwnerOption = "", as_json: JsonOption = False) -> None:
+def list_endpoints(
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    owner: ReceiversOwnerOption = "",
+    as_json: JsonOption = False,
+) -> None:
     """List an owner's receivers.
 
     The table shows scheme and host of their URLs, since screens are shared and the rest of a URL may be a secret;
     --json, which programs read, shows the whole, as the HTTP service does to the owner. No secret is shown by either.
     """
-    from asyncinfer.adapters.webhook import endpoint_told
-
-    found = with_endpoints(store, lambda endpoints: endpoints.list(owner))
-    told = [endpoint_told(one) for one in found]
+    told = asked_at(webhooks_at(store, url, token, owner, Calling()), lambda there: there.list())
     if as_json:
-        print_json(wire.WebhookEndpointList(data=told))
+        print_json(wire.WebhookEndpointList(data=list(told)))
     else:
         console().print(endpoints_table(told, now()) if told else "no receivers")
 
 
 def add_endpoint(
-    url: Annotated[str, typer.Argument(metavar="URL", help="Where webhooks are sent.")],
-    store: StoreOption,
+    receiver: Annotated[str, typer.Argument(metavar="URL", help="Where webhooks are sent.")],
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
     event: Annotated[
         list[str] | None,
         typer.Option("--event", metavar="EVENT", help=f"{', '.join(EVENTS)}; default: all endings."),
@@ -73,85 +80,140 @@ def add_endpoint(
     allow_network: AllowNetworkOption = None,
     allow_http: AllowHttpOption = False,
     port: AllowPortOption = None,
+    egress_proxy: EgressProxyOption = None,
     as_json: JsonOption = False,
 ) -> None:
-    """Register a receiver, for jobs that name it as their webhook. Its secret is printed here, and nowhere else."""
-    chosen_proof, chosen_format = one_of("--proof", PROOFS, proof), one_of("--format", FORMATS, form)
-    with errors_told():
-        guard = guard_from(allow_network, port, allow_http=allow_http)
-    endpoint = with_endpoints(
-        store,
-        lambda endpoints: endpoints.register(
-            owner,
-            url,
-            events=event or ENDINGS,
-            description=description,
-            proof=chosen_proof,
-            format=chosen_format,
-        ),
-        guard,
-        public_base_url,
+    """Register a receiver, for jobs that name it as their webhook. Its secret is printed here, and nowhere else.
+
+    With --url the service judges where may be called; the options about that are for --store.
+    """
+    asked = wire.RegisterWebhook(
+        url=receiver,
+        events=[one_of("--event", EVENTS, one) for one in event] if event else UNSET,
+        description=description,
+        proof=one_of("--proof", PROOFS, proof),
+        format=one_of("--format", FORMATS, form),
     )
-    _print_new_secret(endpoint, as_json=as_json)
+    calling = Calling(
+        allow_network=allow_network,
+        allow_http=allow_http,
+        port=port,
+        egress_proxy=egress_proxy,
+        public_base_url=public_base_url,
+    )
+    made = asked_at(webhooks_at(store, url, token, owner, calling), lambda there: there.register(asked))
+    _print_new_secret(made, as_json=as_json)
 
 
 def rotate_secret(
-    endpoint: EndpointArgument, store: StoreOption, owner: ReceiversOwnerOption = "", as_json: JsonOption = False
+    endpoint: EndpointArgument,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    owner: ReceiversOwnerOption = "",
+    as_json: JsonOption = False,
 ) -> None:
     """Give a receiver a new secret, printed here and nowhere else; the one before signs too for a day."""
-    rotated = with_endpoints(store, lambda endpoints: endpoints.rotate(owner, endpoint))
-    _print_new_secret(rotated, as_json=as_json)
+    place = webhooks_at(store, url, token, owner, Calling())
+    _print_new_secret(asked_at(place, lambda there: there.rotate(endpoint)), as_json=as_json)
 
 
-def remove_endpoint(endpoint: EndpointArgument, store: StoreOption, owner: ReceiversOwnerOption = "") -> None:
+def remove_endpoint(
+    endpoint: EndpointArgument,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    owner: ReceiversOwnerOption = "",
+) -> None:
     """Forget a receiver; what is pending for it is not sent."""
-    with_endpoints(store, lambda endpoints: endpoints.delete(owner, endpoint))
+    asked_at(webhooks_at(store, url, token, owner, Calling()), lambda there: there.delete(endpoint))
     print(f"{endpoint}  removed")
 
 
-def enable_endpoint(endpoint: EndpointArgument, store: StoreOption, owner: ReceiversOwnerOption = "") -> None:
+def enable_endpoint(
+    endpoint: EndpointArgument,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    owner: ReceiversOwnerOption = "",
+) -> None:
     """Send to a receiver again that was disabled; `recover` sends what it has missed."""
-    with_endpoints(store, lambda endpoints: endpoints.change(owner, endpoint, is_enabled=True))
+    place = webhooks_at(store, url, token, owner, Calling())
+    asked_at(place, lambda there: there.enable(endpoint, is_enabled=True))
     print(f"{endpoint}  enabled")
 
 
-def disable_endpoint(endpoint: EndpointArgument, store: StoreOption, owner: ReceiversOwnerOption = "") -> None:
+def disable_endpoint(
+    endpoint: EndpointArgument,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
+    owner: ReceiversOwnerOption = "",
+) -> None:
     """Send a receiver nothing more, until it is enabled."""
-    with_endpoints(store, lambda endpoints: endpoints.change(owner, endpoint, is_enabled=False))
+    place = webhooks_at(store, url, token, owner, Calling())
+    asked_at(place, lambda there: there.enable(endpoint, is_enabled=False))
     print(f"{endpoint}  disabled")
 
 
 def prove_endpoint(
     endpoint: EndpointArgument,
-    store: StoreOption,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
     owner: ReceiversOwnerOption = "",
     allow_network: AllowNetworkOption = None,
     allow_http: AllowHttpOption = False,
     port: AllowPortOption = None,
+    egress_proxy: EgressProxyOption = None,
+    signing_key_file: SigningKeyFileOption = None,
     public_base_url: PublicBaseUrlOption = "",
 ) -> None:
-    """Ask a receiver whether it wants webhooks, by a challenge or as CloudEvents do, and enable it when it does."""
-    with errors_told():
-        guard = guard_from(allow_network, port, allow_http=allow_http)
-    with_endpoints(store, lambda endpoints: endpoints.prove(owner, endpoint), guard, public_base_url)
+    """Ask a receiver whether it wants webhooks, by a challenge or as CloudEvents do, and enable it when it does.
+
+    With --store it is asked from here, as the options say; with --url by the service.
+    """
+    calling = Calling(
+        allow_network=allow_network,
+        allow_http=allow_http,
+        port=port,
+        egress_proxy=egress_proxy,
+        signing_key_file=signing_key_file,
+        public_base_url=public_base_url,
+        is_signing=True,
+    )
+    asked_at(webhooks_at(store, url, token, owner, calling), lambda there: there.prove(endpoint))
     print(f"{endpoint}  proven, and enabled")
 
 
 def try_endpoint(
     endpoint: EndpointArgument,
-    store: StoreOption,
+    store: StoreOrServiceOption = None,
+    url: UrlOption = None,
+    token: TokenOption = None,
     owner: ReceiversOwnerOption = "",
     allow_network: AllowNetworkOption = None,
     allow_http: AllowHttpOption = False,
     port: AllowPortOption = None,
+    egress_proxy: EgressProxyOption = None,
+    signing_key_file: SigningKeyFileOption = None,
 ) -> None:
-    """Send a receiver a signed `webhook.test`, once, from here; exit code 1 when it does not arrive."""
-    with errors_told():
-        guard = guard_from(allow_network, port, allow_http=allow_http)
-    went = with_endpoints(store, lambda endpoints: endpoints.test(owner, endpoint), guard)
-    status = "" if went.status is None else f" {went.status}"
-    print(f"{endpoint}  {went.kind}{status}, {went.latency:,} ms{f': {went.detail}' if went.detail else ''}")
-    if not went.is_delivered:
+    """Send a receiver a signed `webhook.test`, once; exit code 1 when it does not arrive.
+
+    With --store it is sent from here, as the options say; with --url by the service.
+    """
+    calling = Calling(
+        allow_network=allow_network,
+        allow_http=allow_http,
+        port=port,
+        egress_proxy=egress_proxy,
+        signing_key_file=signing_key_file,
+        is_signing=True,
+    )
+    went = asked_at(webhooks_at(store, url, token, owner, calling), lambda there: there.test(endpoint))
+    took = f"{went.latency_seconds * 1000:,.0f} ms"
+    print(f"{endpoint}  {outcome_of(went)}, {took}{f': {went.detail}' if went.detail else ''}")
+    if went.kind != "delivered":
         raise typer.Exit(FAILED)
 
 
@@ -162,11 +224,8 @@ def make_secret() -> None:
     print(Secret.new().reveal())
 
 
-def _print_new_secret(endpoint: Endpoint, *, as_json: bool) -> None:
+def _print_new_secret(told: wire.WebhookEndpoint, *, as_json: bool) -> None:
     """Print an endpoint with the secret that it has just been given."""
-    from asyncinfer.adapters.webhook import endpoint_told
-
-    told = endpoint_told(endpoint, shows_secret=True)
     if as_json:
         print_json(told)
         return

@@ -7,7 +7,7 @@ import typer
 from asyncinfer.cli import _webhook_deliveries, _webhook_endpoints, _webhook_keys
 
 webhooks = typer.Typer(
-    help="The registered receivers of a store's webhooks, and the log of what was delivered.",
+    help="The registered receivers of a store's or a service's webhooks, and the log of what was delivered.",
     no_args_is_help=True,
     rich_markup_mode=None,
 )

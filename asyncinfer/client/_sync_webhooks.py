@@ -13,6 +13,7 @@ from asyncinfer.client._webhook_calls import DeliveryQuery
 from asyncinfer.wire import (
     Delivery,
     DeliveryAttempt,
+    DeliveryList,
     EndpointEvent,
     WebhookEndpoint,
     WebhookFormat,
@@ -89,6 +90,12 @@ class Webhooks:
     ) -> Generator[Delivery, None, None]:
         """Yield deliveries without their logs, newest first, at most `limit` of them, a page at a time."""
         return self._shell.iterate(calls.deliveries(query, limit, self._shell.patience))
+
+    def delivery_page(
+        self, *, after: str | None = None, limit: int = 50, **query: Unpack[DeliveryQuery]
+    ) -> DeliveryList:
+        """Return one page of `deliveries`; pass its `next_cursor` as `after` for the next. `limit` is 1 to 200."""
+        return self._shell.run(calls.delivery_page(query, self._shell.patience, after=after, limit=limit))
 
     def delivery(self, delivery_id: str) -> Delivery:
         """Return one delivery with the log of its attempts."""

@@ -94,16 +94,24 @@ def recover(endpoint_id: str, since: datetime, until: datetime | None, patience:
     return (yield from _post(f"{_path(endpoint_id)}/recover", Recovered, patience, body)).deliveries
 
 
+def delivery_page(
+    query: DeliveryQuery, patience: Patience, *, after: str | None = None, limit: int
+) -> Flow[DeliveryList]:
+    if not isinstance(limit, int) or not 1 <= limit <= LONGEST_PAGE:  # pyright: ignore[reportUnnecessaryIsInstance]  callers may be untyped
+        raise InvalidOption(f"limit: expected 1 to {LONGEST_PAGE}, got {limit!r}")
+    cursor = () if after is None else (("after", after),)
+    asked = (*_filters(query), ("limit", str(limit)), *cursor)
+    return (yield from _get("/v1/deliveries", DeliveryList, patience, asked))
+
+
 def deliveries(query: DeliveryQuery, limit: int | None, patience: Patience) -> Flow[None]:
     """Give every delivery that matches, at most `limit`, a page at a time."""
     if limit is not None and limit < 1:
         raise InvalidOption(f"limit: expected at least 1, got {limit!r}")
-    filters = _filters(query)
     left, after = limit, None
     while True:
         size = LONGEST_PAGE if left is None else min(left, LONGEST_PAGE)
-        cursor = () if after is None else (("after", after),)
-        page = yield from _get("/v1/deliveries", DeliveryList, patience, (*filters, ("limit", str(size)), *cursor))
+        page = yield from delivery_page(query, patience, after=after, limit=size)
         for one in page.data:
             yield Give(one)
         left, after = None if left is None else left - len(page.data), page.next_cursor

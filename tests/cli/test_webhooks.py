@@ -2,7 +2,9 @@
 
 from __future__ import annotations
 
+import asyncio
 import json
+import socket
 from collections.abc import AsyncIterator
 from pathlib import Path
 from typing import Any
@@ -163,6 +165,47 @@ async def test_a_receiver_of_cloud_events_proves_itself(
     (proven,) = answer(asyncinfer, "list")["data"]
     assert (proven["verified"], proven["proof"], proven["format"]) == (True, "cloudevents", "cloudevents-binary")
     assert proven["events"] == ["webhook.disabled"]
+
+
+async def test_a_signing_key_signs_too(asyncinfer: Asyncinfer, background: Background, manager: JobManager) -> None:
+    public_key = asyncinfer("webhooks", "signing-key", "key").stdout.strip()
+    async with background("listen", "--json", "--secret", public_key) as listener:
+        url: str = (await listener.told())["url"]
+        endpoint = await registered(manager, url, is_enabled=False)
+        local = (*LOCAL, urlsplit(url).port, "--signing-key-file", "key")
+
+        printed = [said(asyncinfer, command, endpoint, *local) for command in ("prove", "test")]
+
+    assert "proven" in printed[0]
+    assert "delivered 200" in printed[1]
+
+
+@pytest.mark.parametrize(("command", "kind"), [("prove", "POST"), ("test", "POST")])
+async def test_a_receiver_is_called_by_the_egress_proxy(
+    asyncinfer: Asyncinfer, manager: JobManager, command: str, kind: str
+) -> None:
+    endpoint = await registered(manager, "http://receiver.example:8123/", is_enabled=False)
+
+    with socket.create_server(("127.0.0.1", 0)) as proxy:
+        proxy.settimeout(30)
+        port = proxy.getsockname()[1]
+        options = ("--allow-http", "--port", 8123, "--egress-proxy", f"http://127.0.0.1:{port}")
+        asking = asyncio.create_task(
+            asyncio.to_thread(asyncinfer, "webhooks", command, endpoint, "--store", STORE, *options)
+        )
+        asked = await asyncio.to_thread(answered_once, proxy)
+        await asking
+
+    assert asked.split(b"\r\n")[0].startswith(b"%s http://receiver.example:8123/" % kind.encode())
+
+
+def answered_once(proxy: socket.socket) -> bytes:
+    """Take one request, answer that it is not let through, and return it."""
+    connection, _ = proxy.accept()
+    with connection:
+        asked = connection.recv(65_536)
+        connection.sendall(b"HTTP/1.1 403 Forbidden\r\ncontent-length: 0\r\n\r\n")
+    return asked
 
 
 @pytest.mark.parametrize("option", ["--proof", "--format", "--event"])

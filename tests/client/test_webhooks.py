@@ -108,6 +108,18 @@ async def test_deliveries_are_listed_page_by_page() -> None:
     ]
 
 
+async def test_a_page_of_deliveries_begins_behind_a_cursor() -> None:
+    service = FakeService(page("msg_1", next_cursor="msg_1"))
+
+    async with service.client() as client:
+        found = await client.webhooks.delivery_page(after="msg_2", limit=1, endpoint="wh_1")
+        with pytest.raises(InvalidOption, match="limit"):
+            await client.webhooks.delivery_page(limit=201)
+
+    assert ([one.id for one in found.data], found.next_cursor) == (["msg_1"], "msg_1")
+    assert dict(service.requests[0].url.params) == {"endpoint": "wh_1", "limit": "1", "after": "msg_2"}
+
+
 async def test_what_must_not_happen_twice_is_not_repeated_after_a_lost_answer() -> None:
     service = FakeService(httpx.ReadError("lost"))
 

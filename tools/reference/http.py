@@ -23,7 +23,7 @@ Json = dict[str, Any]  # Any: JSON has no type of its own
 
 OBJECTS = {"Submit.input"}
 """Members that another decoder reads: their schema does not say what they are."""
-MOST_WORDS = 5
+MOST_WORDS = 8
 """An enumeration of more is a string here: what it may say stands elsewhere."""
 ACTIONS: dict[Action, tuple[str, ...]] = {
     "submit": ("submitJob", "putJob"),
