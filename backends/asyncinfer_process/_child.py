@@ -32,8 +32,8 @@ class Child:
         """What the main thread is to do; None: leave."""
         self._items: Sequence[CallItem] = ()
         """Those of the running call."""
-        self._runner: Runner | None = None
-        self._model = ""
+        self._runners: dict[int, Runner] = {}
+        self._teller: Teller | None = None
 
     def serve(self) -> None:
         """Do what the manager asks, in this thread; return when it says stop."""
@@ -44,8 +44,8 @@ class Child:
                 del asked  # with its input, which may be large
         except Gone:
             return
-        if self._runner is not None:
-            self._runner.teardown()
+        for runner in self._runners.values():
+            runner.teardown()
 
     # In the receiver
 
@@ -55,12 +55,13 @@ class Child:
 
     def _take(self, message: Down, parts: Sequence[bytes]) -> None:
         if isinstance(message, Load):
-            self._teller = Teller(self._channel, message)
-            self._model = message.model
+            if self._teller is None:
+                self._teller = Teller(self._channel, message)
+                self._inbox.put(partial(self._arrange, message))
             self._inbox.put(partial(self._load, message, parts[0] if parts else b""))
         elif isinstance(message, Run):
             self._items = self._items_of(message, parts)
-            self._inbox.put(partial(self._run, self._items))
+            self._inbox.put(partial(self._run, self._runners[message.model], self._items))
         elif isinstance(message, Cancel):
             position = message.item  # of a call that may have ended meanwhile
             for item in self._items if position is None else self._items[position : position + 1]:
@@ -71,13 +72,14 @@ class Child:
     def _items_of(self, run: Run, parts: Sequence[bytes]) -> Sequence[CallItem]:
         waiting = iter(parts)
         items: list[CallItem] = []
+        assert self._teller is not None
         for item, reporter in zip(run.items, self._teller.begin(len(run.items)), strict=True):
             data, metadata = next(waiting), next(waiting)
             context = JobContext(
                 reporter,
                 item.job_id,
                 item.owner,
-                self._model,
+                self._runners[run.model].model,
                 item.attempt,
                 item.deadline,
                 item.time_limit,
@@ -91,12 +93,15 @@ class Child:
 
     # In the main thread
 
-    def _load(self, load: Load, pickled: bytes) -> None:
+    def _arrange(self, load: Load) -> None:
+        """Do what is done once for all models of this process."""
         sys.path[:] = load.search_path
         os.register_at_fork(after_in_child=partial(self._leave, send_logs(load, self._channel)))
+        if load.memory_limit is not None:
+            limit_memory(load.memory_limit)
+
+    def _load(self, load: Load, pickled: bytes) -> None:
         try:
-            if load.memory_limit is not None:
-                limit_memory(load.memory_limit)
             runner = unpack(load, pickled)
         except BaseException as error:  # noqa: BLE001  the manager hears of whatever the import raised
             self._refuse(f"model {load.model}: its code could not be loaded: {_named(error)}", error)
@@ -110,16 +115,16 @@ class Child:
             self._refuse(f"model {load.model}: its setup raised {_named(error)}", error)
         else:
             limit_threads(load.threads)
-            self._runner = runner
+            self._runners[load.number] = runner
             self._channel.send(Ready())
 
     def _refuse(self, message: str, cause: BaseException | None) -> None:
         lines = [] if cause is None else traceback.format_exception(cause)
         self._channel.send(NotReady(plain(message), plain("".join(lines)[-MAX_TRACEBACK:])))
 
-    def _run(self, items: Sequence[CallItem]) -> None:
-        assert self._runner is not None
-        outcomes = self._runner.run(items)
+    def _run(self, runner: Runner, items: Sequence[CallItem]) -> None:
+        assert self._teller is not None
+        outcomes = runner.run(items)
         self._items = ()
         self._teller.end()
         self._channel.send(
@@ -131,7 +136,8 @@ class Child:
         """In a process that the model has forked: speak for this one no more."""
         logging.getLogger().removeHandler(logs)
         self._channel.leave()
-        self._teller.leave()
+        if self._teller is not None:
+            self._teller.leave()
 
 
 def _named(error: BaseException) -> str:

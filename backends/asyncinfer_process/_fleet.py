@@ -1,6 +1,7 @@
 """The worker processes of an executor: which one runs a call, how many are kept, when one is replaced.
 
-A process belongs to one model: what its setup has loaded, its memory limit and its crashes are its own.
+A process belongs to one class model, or one with a memory limit: what its setup has loaded and its crashes are its own.
+Functions, which load nothing but their modules, share processes; each runs one call at a time all the same.
 """
 
 from __future__ import annotations
@@ -11,7 +12,7 @@ import logging
 import os
 from collections.abc import Callable, Iterable, Mapping, Sequence
 
-from msgspec import Struct
+from msgspec import Struct, field
 
 from asyncinfer.abc import ModelState, Runner
 from asyncinfer.errors import SetupFailed
@@ -42,11 +43,14 @@ class Member(Struct, eq=False):
     """One process of the fleet."""
 
     worker: Worker
-    runner: Runner
+    memory_limit: int | None
+    is_shared: bool
     device: int | None
     born: float
+    numbers: dict[Runner, int] = field(default_factory=dict[Runner, int])
+    """Of the models that are loaded, or being loaded as the last."""
     loading: asyncio.Task[SetupFailed | None] | None = None
-    """Until its model is loaded."""
+    """Until its latest model is loaded."""
     is_taken: bool = False
     """A call runs in it, or somebody waits for its model to be loaded there."""
     has_successor: bool = True
@@ -55,6 +59,15 @@ class Member(Struct, eq=False):
     @property
     def is_idle(self) -> bool:
         return not self.is_taken and not self.worker.is_leaving
+
+    @property
+    def runner(self) -> Runner:
+        """Its latest model."""
+        return next(reversed(self.numbers))
+
+    def is_warm(self, runner: Runner) -> bool:
+        """Tell whether the model is loaded."""
+        return runner in self.numbers and (self.loading is None or runner is not self.runner)
 
 
 class Fleet:
@@ -72,7 +85,7 @@ class Fleet:
         """Models whose latest setup failed."""
         self._numbers = itertools.count(1)
         self._is_closing = False
-        self._watchdog = Watchdog(lambda: [(one.worker, one.runner.spec.memory_limit) for one in self._members])
+        self._watchdog = Watchdog(lambda: [(one.worker, one.memory_limit) for one in self._members])
 
     @property
     def pids(self) -> Sequence[int]:
@@ -82,7 +95,7 @@ class Fleet:
         """Return how far a model is loaded, in its best process."""
         own = self._members_of(runner)
         staying = [member for member in own if not member.worker.is_leaving]
-        if any(member.loading is None for member in staying):
+        if any(member.is_warm(runner) for member in staying):
             return "warm"
         if staying:
             return "loading"
@@ -132,7 +145,7 @@ class Fleet:
         """Have one process with the model loaded. Raise SetupFailed."""
         while True:
             staying = [member for member in self._members_of(runner) if not member.worker.is_leaving]
-            if any(member.loading is None for member in staying):
+            if any(member.is_warm(runner) for member in staying):
                 return
             if staying:
                 await self._loaded(staying[0])
@@ -148,9 +161,13 @@ class Fleet:
             await self._change()
 
     async def release(self, runner: Runner) -> None:
-        """End every process of a model; none of them may be taken."""
+        """End every process of a model; none of them may be taken. One that others share lives on without it."""
         self._failed.discard(runner)
-        await self._retire(self._members_of(runner))
+        own = self._members_of(runner)
+        for member in own:
+            if len(member.numbers) > 1 and member.is_warm(runner):
+                del member.numbers[runner]
+        await self._retire(member for member in own if runner in member.numbers)
 
     def keep_spares(self, runner: Runner) -> None:
         """Have as many idle processes as there should be spares; what is missing is loaded for this model."""
@@ -177,12 +194,12 @@ class Fleet:
         return not self._is_closing and len(self._members) < self._habits.slots + self._habits.spares
 
     def _members_of(self, runner: Runner) -> list[Member]:
-        return [member for member in self._members if member.runner is runner]
+        return [member for member in self._members if runner in member.numbers]
 
     def _warm(self, runner: Runner) -> Member | None:
         """Return an idle process that has the model loaded, the one used latest."""
         for member in reversed(self._members):
-            if member.runner is runner and member.loading is None and member.is_idle:
+            if member.loading is None and member.is_idle and runner in member.numbers:
                 return member
         return None
 
@@ -200,6 +217,10 @@ class Fleet:
         """
         for member in self._members_of(runner):
             if member.is_idle:
+                return member
+        for member in self._members if _may_share(runner) else ():
+            if member.is_shared and member.is_idle and member.loading is None:
+                self._begin_load(member, runner)
                 return member
         if not self._has_room:
             idle = [member for member in self._members if member.is_idle]
@@ -232,11 +253,16 @@ class Fleet:
             worker = Worker(name, env, kill_after=habits.kill_after, max_part=max_part(spec), on_end=self._left)
         except (OSError, RuntimeError) as error:
             raise SetupFailed(f"model {spec.model}: no worker process can be started: {error}") from error
-        member = Member(worker, runner, device, self._loop.time())
+        member = Member(worker, spec.memory_limit, _may_share(runner), device, self._loop.time())
         self._members.append(member)
-        member.loading = self._loop.create_task(self._load(member), name=f"{name} loads {spec.model}")
+        self._begin_load(member, runner)
         self._watchdog.arm()
         return member
+
+    def _begin_load(self, member: Member, runner: Runner) -> None:
+        number = member.numbers[runner] = max(member.numbers.values(), default=0) + 1
+        loading = self._load(member, runner, number)
+        member.loading = self._loop.create_task(loading, name=f"{member.worker.name} loads {runner.model}")
 
     def _start_unasked(self, runner: Runner) -> None:
         """Start a process that no call waits for, if there is room."""
@@ -246,23 +272,28 @@ class Fleet:
             except SetupFailed as error:
                 logger.warning("%s", error)
 
-    async def _load(self, member: Member) -> SetupFailed | None:
-        """Load the member's model; return why that failed."""
+    async def _load(self, member: Member, runner: Runner, number: int) -> SetupFailed | None:
+        """Load a model; return why that failed. The process is ended then, unless it has others."""
         cores = os.cpu_count() or 1
         device = None if member.device is None else "cuda:0"  # the only one that it sees
         try:
-            load, pickled = load_of(member.runner.spec, device=device, threads=max(1, cores // self._habits.slots))
+            threads = max(1, cores // self._habits.slots)
+            load, pickled = load_of(runner.spec, number, device=device, threads=threads)
             await member.worker.load(load, pickled)
         except Exception as error:  # noqa: BLE001  whatever it is, the model is not there
             failure = error if isinstance(error, SetupFailed) else SetupFailed(str(error) or repr(error))
-            member.has_successor = False
             if not self._is_closing:
-                self._failed.add(member.runner)
+                self._failed.add(runner)
                 if not member.is_taken:
                     logger.warning("a worker process is not ready: %s", failure)
-            member.worker.kill("closing", at_once=True)
+            if len(member.numbers) > 1:
+                del member.numbers[runner]
+                member.loading = None
+            else:
+                member.has_successor = False
+                member.worker.kill("closing", at_once=True)
             return failure
-        self._failed.discard(member.runner)
+        self._failed.discard(runner)
         member.loading = None
         self._tell_change()
         return None
@@ -309,3 +340,8 @@ class Fleet:
         if member.has_successor and member.loading is None and worker.calls:
             self._start_unasked(member.runner)
         self._tell_change()
+
+
+def _may_share(runner: Runner) -> bool:
+    """Tell whether a model may be in a process with others: it has nothing to set up, and no memory limit."""
+    return not isinstance(runner.spec.code, type) and runner.spec.memory_limit is None

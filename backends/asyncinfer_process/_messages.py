@@ -9,8 +9,13 @@ from asyncinfer.abc import JobError, OutcomeKind, Progress
 
 
 class Load(Struct, frozen=True, kw_only=True, tag=True):
-    """Down: import the code, make its runner, run the setup. Part: the pickled (code, retry_on), or nothing."""
+    """Down: import the code, make its runner, run the setup. Part: the pickled (code, retry_on), or nothing.
 
+    A process is asked for several models only when they are functions: the first one says what holds for all of them.
+    """
+
+    number: int
+    """What a Run calls it."""
     model: str
     executor: str
     target: str | None
@@ -47,6 +52,7 @@ class Item(Struct, frozen=True, array_like=True):
 class Run(Struct, frozen=True, tag=True):
     """Down: run a call. Parts, for each item: input, metadata, and the checkpoint if it has one."""
 
+    model: int
     items: tuple[Item, ...]
 
 

@@ -50,10 +50,10 @@ class ProcessExecutor(Executor):
     """Runs `def` models in at most `slots` worker processes at once; POSIX only.
 
     A crash, a memory limit, a time limit or a hard cancel ends one process and with it one call: SIGTERM, and SIGKILL
-    after `kill_after` seconds. A process belongs to one model and stays warm. `spares` idle ones are kept beside those
-    that run, so that a slot whose process was ended goes on at once; a missing one is loaded with the model used last.
-    A process is replaced after a call when it has run `max_jobs`, is `max_age` seconds old, or has more than `max_rss`
-    bytes. With `devices` each process sees one of them
+    after `kill_after` seconds. A process stays warm; it belongs to one class model, while functions share theirs.
+    `spares` idle ones are kept beside those that run, so that a slot whose process was ended goes on at once; a missing
+    one is loaded with the model used last. A process is replaced after a call when it has run `max_jobs`, is `max_age`
+    seconds old, or has more than `max_rss` bytes. With `devices` each process sees one of them
     (`CUDA_VISIBLE_DEVICES`), the one that the fewest have. `env` is set before its Python starts.
 
     Raises InvalidOption.
@@ -242,7 +242,9 @@ class ProcessExecutor(Executor):
         running.member = member
         if call.time_limit is not None:
             running.timer = self._loop.call_later(call.time_limit, member.worker.kill, "time_limit")
-        member.worker.run(call, lambda answer: self._answered(fleet, running, member, answer))
+        member.worker.run(
+            call, member.numbers[call.runner], lambda answer: self._answered(fleet, running, member, answer)
+        )
         fleet.keep_spares(call.runner)
 
     def _answered(self, fleet: Fleet, running: Running, member: Member, answer: Sequence[Outcome] | Exit) -> None:

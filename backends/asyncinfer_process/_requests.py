@@ -19,10 +19,11 @@ def max_part(spec: RunnerSpec) -> int:
     return max(spec.result_bytes, spec.checkpoint_bytes) + SLACK_BYTES
 
 
-def load_of(spec: RunnerSpec, *, device: str | None, threads: int) -> tuple[Load, bytes]:
+def load_of(spec: RunnerSpec, number: int, *, device: str | None, threads: int) -> tuple[Load, bytes]:
     """Return the message that loads a model, and its part. Raise InvalidModel for code that cannot be pickled."""
     target, retry_on, pickled = pack(spec)
     load = Load(
+        number=number,
         model=spec.model,
         executor=spec.executor,
         target=target,
@@ -40,7 +41,7 @@ def load_of(spec: RunnerSpec, *, device: str | None, threads: int) -> tuple[Load
     return load, pickled
 
 
-def run_of(call: Call) -> tuple[Run, Sequence[bytes]]:
+def run_of(call: Call, model: int) -> tuple[Run, Sequence[bytes]]:
     """Return the message that runs a call, and its parts: the stored bytes as they are."""
     items: list[Item] = []
     parts: list[bytes] = []
@@ -62,7 +63,7 @@ def run_of(call: Call) -> tuple[Run, Sequence[bytes]]:
         parts += [one.input, context.metadata_bytes]
         if checkpoint is not None:
             parts.append(checkpoint)
-    return Run(tuple(items)), parts
+    return Run(model, tuple(items)), parts
 
 
 def _log_levels() -> dict[str, int]:

@@ -30,8 +30,8 @@ Answer = Ready | NotReady | Sequence[Outcome] | Exit
 class Worker:
     """One process. A thread starts it and receives what it says; every call here comes from the loop's thread.
 
-    It answers one request at a time: `load` first, then calls. The thread lives as long as the process: when it ends,
-    the kernel ends the process too.
+    It answers one request at a time: a `load` first, then calls, or another load. The thread lives as long as it does:
+    when it ends, the kernel ends the process too.
     """
 
     def __init__(
@@ -103,8 +103,8 @@ class Worker:
             cause = Elsewhere(answer.stderr) if answer.stderr else None
             raise SetupFailed(f"model {load.model}: {answer.message}") from cause
 
-    def run(self, call: Call, on_answer: Callable[[Sequence[Outcome] | Exit], None]) -> None:
-        """Run a call; `on_answer` hears of its end, or of that of the process."""
+    def run(self, call: Call, model: int, on_answer: Callable[[Sequence[Outcome] | Exit], None]) -> None:
+        """Run a call of the model with that number; `on_answer` hears of its end, or of that of the process."""
 
         def answered(answer: Answer) -> None:
             assert not isinstance(answer, Ready | NotReady)
@@ -113,7 +113,7 @@ class Worker:
         self.calls += 1
         self._call = call
         self._ask(answered)
-        self._sender.send(*run_of(call))
+        self._sender.send(*run_of(call, model))
 
     def cancel(self, item: int | None) -> None:
         """Set the token of one item of the running call, or of all."""

@@ -79,7 +79,7 @@ class Stage:
         await self.executor.start(self._freed.set)
 
     def runner(self, code: Any, **options: Any) -> Runner:  # Any: models of whatever signature, and their options
-        key = (code, str(sorted(options)))
+        key = (code, str(sorted(options.items())))
         if key not in self._runners:
             options |= {"batch": Batch()} if hasattr(code, "predict_batch") else {}
             is_model = isinstance(code, Model)

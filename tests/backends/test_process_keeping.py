@@ -64,11 +64,47 @@ async def test_two_models_take_turns_on_one_slot_and_the_idle_one_is_torn_down()
 
 async def test_the_model_that_idles_longest_makes_room() -> None:
     async with stage(2) as one:
-        for code in (models.double, models.doubled, models.double, models.wrapped):
-            await one.result(code, number=1)
+        for name in ("a", "b", "a", "c"):
+            await one.executor.run(one.call(models.Doubler, {"number": 1}, name=name))
 
-        states = [one.executor.state(one.runner(code)) for code in (models.double, models.doubled, models.wrapped)]
+        states = [one.executor.state(one.runner(models.Doubler, name=name)) for name in ("a", "b", "c")]
         assert states == ["warm", "unloaded", "warm"]
+
+
+async def test_functions_share_a_process_until_the_last_of_them_is_released() -> None:
+    async with stage() as one:
+        for code in (models.double, models.doubled, models.double):
+            assert await one.result(code, number=1) == 2
+        (pid,) = one.executor.pids
+        await one.executor.release(one.runner(models.double))
+        states = [one.executor.state(one.runner(code)) for code in (models.double, models.doubled)]
+        pids_meanwhile = one.executor.pids
+        await one.executor.release(one.runner(models.doubled))
+
+        assert (states, pids_meanwhile, one.executor.pids) == (["unloaded", "warm"], [pid], [])
+
+
+async def test_a_function_that_cannot_be_imported_leaves_the_others_their_process() -> None:
+    def only_here() -> None: ...
+
+    only_here.__module__, only_here.__qualname__ = "module_of_the_parent", "only_here"
+    async with stage() as one:
+        await one.result(models.double, number=1)
+        before = one.executor.pids
+        broken = await one.outcome(only_here)
+
+        assert broken.kind == "not_run"
+        assert await one.result(models.double, number=2) == 4
+        assert one.executor.pids == before
+
+
+async def test_a_function_with_a_memory_limit_has_a_process_of_its_own() -> None:
+    async with stage(2) as one:
+        await one.result(models.double, number=1)
+        (outcome,) = await one.executor.run(one.call(models.pid, {}, memory_limit=2**30))
+
+        assert result_of(outcome) != one.executor.pids[0]
+        assert len(one.executor.pids) == 2
 
 
 async def test_models_are_prepared_one_after_the_other_where_there_is_no_room() -> None:

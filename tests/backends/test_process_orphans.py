@@ -23,7 +23,7 @@ SCRIPT = """
 
     async def main():
         async with stage(2) as one:
-            await one.result(models.double, number=1)
+            await one.prepare(models.Doubler)
             busy = one.begin(one.call(models.hold_gil, {"gate": one.gate.address}))
             await one.gate.entered("holding")
             one.gate.open("holding")
