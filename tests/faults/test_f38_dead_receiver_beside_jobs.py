@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import asyncio
 import statistics
-import time
 from collections.abc import Sequence
 from pathlib import Path
 from typing import Literal
@@ -16,14 +15,14 @@ from typing import Literal
 import pytest
 from msgspec import Struct
 
-from asyncinfer import JobHandle, JobManager, Model, model
+from asyncinfer import JobManager
 from asyncinfer.abc import Finish, JobStore, WriteAnswer
 from asyncinfer.adapters.webhook import Guard, Secret, WebhookSender
-from asyncinfer.errors import JobCanceled
 from asyncinfer.testing import FaultyStore
 from asyncinfer_memory import MemoryStore
 from tests.adapters.webhook.sending import open_store
 from tests.faults.harness.figures import Size, publish
+from tests.faults.harness.timed_turns import MODELS, Turns
 from tests.faults.harness.webhook_receiver import Request, receiving
 
 pytestmark = pytest.mark.fault
@@ -63,58 +62,6 @@ def verdict(figures: Figures) -> list[str]:
     return [promise for promise, is_kept in promises.items() if not is_kept]
 
 
-class Turns:
-    """Runs jobs and notes, in milliseconds, how long they waited."""
-
-    def __init__(self, manager: JobManager) -> None:
-        self._manager = manager
-        self.starts: list[float] = []
-        self.finishes: list[float] = []
-        self.cancels: list[float] = []
-
-    async def take(self, webhook: str | None) -> None:
-        began = time.perf_counter()
-        handle = await self._submit(quick, webhook)
-        started, returned = await handle
-        ended = time.perf_counter()
-        self.starts.append((started - began) * 1e3)
-        self.finishes.append((ended - returned) * 1e3)
-        await self._cancel(webhook)
-
-    async def _cancel(self, webhook: str | None) -> None:
-        Running.begun = asyncio.Event()
-        handle = await self._submit(sleepy, webhook)
-        await Running.begun.wait()
-        began = time.perf_counter()
-        await handle.cancel()
-        with pytest.raises(JobCanceled):
-            await handle
-        self.cancels.append((time.perf_counter() - began) * 1e3)
-
-    async def _submit(
-        self, job: Model[[], tuple[float, float], object], webhook: str | None
-    ) -> JobHandle[tuple[float, float]]:
-        return await self._manager.submit(job if webhook is None else job.options(webhook=webhook))
-
-
-@model
-async def quick() -> tuple[float, float]:
-    return time.perf_counter(), time.perf_counter()
-
-
-class Running:
-    """Told by the model that it runs: a loop's own, since each test has another."""
-
-    begun: asyncio.Event
-
-
-@model
-async def sleepy() -> tuple[float, float]:
-    Running.begun.set()
-    await asyncio.sleep(3_600)
-    return 0.0, 0.0
-
-
 @pytest.mark.parametrize("kind", ["memory", "sqlite"])
 async def test_a_dead_receiver_delays_no_job(kind: Kind, size: Size, tmp_path: Path) -> None:
     folders = [tmp_path / "plain", tmp_path / "hooked"]
@@ -146,11 +93,10 @@ async def scenario(plain_store: JobStore, hooked_store: JobStore, turns: int) ->
     async def never(request: Request) -> None:
         await asyncio.Event().wait()
 
-    models = [quick, sleepy]
     async with (
         receiving(never) as receiver,
-        JobManager(plain_store, models=models) as plain_manager,
-        JobManager(hooked_store, models=models) as hooked_manager,
+        JobManager(plain_store, models=MODELS) as plain_manager,
+        JobManager(hooked_store, models=MODELS) as hooked_manager,
     ):
         guard = Guard(allowed_networks=["127.0.0.0/8"], allow_http=True, ports=[receiver.port])
         async with WebhookSender(hooked_manager, secret=Secret.new(), guard=guard):
