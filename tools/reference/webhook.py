@@ -65,6 +65,7 @@ NUMBERS = (
     Fixed("webhook._live", "RETRY_SECONDS", "before the events of a job are read again after a failure"),
     Fixed("webhook._live_lanes", "AT_ONCE", "posts of live events at a time, beside the attempts at deliveries"),
     Fixed("webhook._live_lanes", "AT_ONCE_OF_LANE", "of those, of one owner's to one host or one endpoint"),
+    Fixed("webhook._live_lanes", "AT_ONCE_OF_SUSPECTS", "of those, to all together whose latest one failed"),
     Fixed("webhook._live_lanes", "LINES", "pairs of an attempt and a receiver that are told at a time"),
     Fixed("webhook._live_lanes", "LINES_OF_LANE", "of those, of one owner's to one host or one endpoint"),
     Fixed("webhook._live_lanes", "FAILURES", "in a row, and no live events are told there"),

@@ -159,8 +159,8 @@ class Attempts:
                 found = await self._outbox.endpoints(endpoint.owner, [endpoint.id])
             except StoreError:
                 return  # the next attempt finds out the same
-            if not found:
-                return
+            if not found or found[0].target != endpoint.target:
+                return  # what was called says nothing of a new URL
             endpoint = found[0]
 
     async def _put(self, before: Endpoint, after: Endpoint, delivery: Delivery, now: int) -> bool:

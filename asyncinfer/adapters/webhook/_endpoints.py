@@ -11,6 +11,7 @@ from typing import get_args
 from urllib.parse import urlsplit
 
 import msgspec
+from msgspec import Struct
 from msgspec.structs import replace
 
 from asyncinfer import JobManager, wire
@@ -145,8 +146,8 @@ class Endpoints:
     ) -> Endpoint:
         """Change what is given. Enabling one again forgets that it failed.
 
-        One that had to prove itself must do so again at a new URL, and is disabled until then. Raises NotProven for
-        enabling one that has not.
+        A new URL has not failed yet. One that had to prove itself must do so again there, and is disabled until then.
+        Raises NotProven for enabling one that has not.
         """
         if events is not None:
             _check_events(events)
@@ -160,6 +161,8 @@ class Endpoints:
             if description is not None:
                 state = replace(state, description=description)
             target = endpoint.target if url is None else url
+            if target != endpoint.target:
+                state = replace(state, failing_since=None)
             if state.is_verified and target != endpoint.target:
                 state = replace(state, is_verified=False, needs_proof=True, origin="")
             if state.needs_proof and is_enabled:
@@ -275,10 +278,14 @@ class Endpoints:
         raise InvalidOption("endpoint: expected nobody else to change it all the while; try again")
 
 
+class _Echo(Struct):
+    challenge: str = ""
+
+
 def _is_echo(body: bytes, challenge: str) -> bool:
     expected = challenge.encode()
     try:
-        told = msgspec.json.decode(body, type=dict[str, str]).get("challenge", "").encode()
+        told = msgspec.json.decode(body, type=_Echo).challenge.encode()
     except (msgspec.DecodeError, UnicodeDecodeError):
         told = body.strip()
     return hmac.compare_digest(told, expected)

@@ -44,7 +44,11 @@ class Expander:
         for start in range(0, len(self._owed), RECORDS_AT_ONCE):
             some = self._owed[start : start + RECORDS_AT_ONCE]
             jobs = await self._manager.records([JobKey(one.owner, one.id) for one in some])
-            items += [(one, await self._deliveries(one, job, endpoints)) for one, job in zip(some, jobs, strict=True)]
+            for one, job in zip(some, jobs, strict=True):
+                try:
+                    items.append((one, await self._deliveries(one, job, endpoints)))
+                except Exception as error:  # noqa: BLE001  it is looked at again when its lease ends; the others go on
+                    logger.error("job %s cannot be told to its webhook now: %s", one.id, type(error).__qualname__)
         await self._outbox.expand(items)
         self._owed = ()
         return True

@@ -160,6 +160,8 @@ class LiveEvents:
             kind = "timeout"
         except StoreError as error:
             logger.warning("%s of job %s is not told, the store does not answer: %s", event, claim.id, error)
+        except Exception as error:  # noqa: BLE001  a transport of somebody's own, an endpoint that cannot be read: the other receivers go on
+            logger.error("%s of job %s could not be posted: %s", event, claim.id, type(error).__qualname__)
         if kind is None:
             return
         logger.debug("%s of job %s to %s: %s", event, claim.id, line.key[1], kind)

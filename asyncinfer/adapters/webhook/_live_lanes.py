@@ -7,7 +7,7 @@ from __future__ import annotations
 
 import asyncio
 from collections.abc import AsyncGenerator
-from contextlib import asynccontextmanager
+from contextlib import asynccontextmanager, nullcontext
 
 import msgspec
 from msgspec import Struct
@@ -15,6 +15,8 @@ from msgspec import Struct
 AT_ONCE = 32
 """Posts, beside those of deliveries."""
 AT_ONCE_OF_LANE = 8
+AT_ONCE_OF_SUSPECTS = 8
+"""Of all lanes together whose latest post failed: the dead, however many, leave the others the rest."""
 LINES = 2_048
 LINES_OF_LANE = 512
 FAILURES = 5
@@ -40,6 +42,7 @@ class Lanes:
 
     def __init__(self) -> None:
         self._slots = asyncio.Semaphore(AT_ONCE)
+        self._slots_of_suspects = asyncio.Semaphore(AT_ONCE_OF_SUSPECTS)
         self._lanes: dict[LaneKey, Lane] = {}
         self._lines = 0
 
@@ -61,7 +64,7 @@ class Lanes:
     @asynccontextmanager
     async def slot(self, lane: Lane) -> AsyncGenerator[None]:
         """Wait until something may be posted in the lane."""
-        async with lane.slots, self._slots:
+        async with lane.slots, self._slots_of_suspects if lane.failures else nullcontext(), self._slots:
             yield
 
     def _forget(self, key: LaneKey, lane: Lane) -> None:

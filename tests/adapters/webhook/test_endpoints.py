@@ -8,6 +8,7 @@ from typing import Any, cast
 
 import msgspec
 import pytest
+from msgspec.structs import replace
 
 from asyncinfer.adapters.webhook import (
     NotProven,
@@ -136,6 +137,59 @@ async def test_an_endpoint_that_only_fails_for_five_days_is_disabled(monkeypatch
         )
 
 
+async def test_a_new_url_has_not_failed_yet(monkeypatch: pytest.MonkeyPatch) -> None:
+    async with slow_days(monkeypatch) as days:
+        days.receivers.answer = lambda sent: status(500)
+        endpoint = await days.sender.endpoints.register("alice", URL)
+        await days.manager.end_one(endpoint.id)
+        await days.clock.advance(119 * HOUR)
+        await days.sender.endpoints.change("alice", endpoint.id, url=OTHER_URL)
+        await days.clock.advance(1.1 * HOUR)
+        await days.manager.end_one(endpoint.id)
+        await days.clock.advance(1)
+
+        assert days.receivers.of(OTHER_URL)
+        assert (await days.sender.endpoints.get("alice", endpoint.id)).is_enabled
+
+
+async def test_an_answer_of_the_url_before_does_not_disable_the_new_one(kind: Kind, tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with bench(open_store(kind, tmp_path, clock), clock=clock) as b:
+        is_changed = asyncio.Event()
+
+        async def gone_later(sent: Sent) -> Response:
+            await is_changed.wait()
+            return status(410)
+
+        b.receivers.answer = gone_later
+        endpoint = await b.sender.endpoints.register("", URL)
+        await b.end(webhook=endpoint.id)
+        await b.until(lambda: bool(b.receivers.sent))
+        await b.sender.endpoints.change("", endpoint.id, url=OTHER_URL)
+        is_changed.set()
+        await b.until_they_are("disabled")
+
+        assert (await b.sender.endpoints.get("", endpoint.id)).is_enabled
+
+
+async def test_an_endpoint_that_cannot_be_read_keeps_no_other_from_being_told(
+    kind: Kind, tmp_path: Path, caplog: pytest.LogCaptureFixture
+) -> None:
+    """As a later version may have written it; the sender did the same step over and over."""
+    clock = FakeClock()
+    async with bench(open_store(kind, tmp_path, clock), clock=clock) as b:
+        endpoint = await b.sender.endpoints.register("", OTHER_URL)
+        of_later = msgspec.msgpack.encode({"format": "of-later"})
+        await b.manager.outbox.put_endpoint(replace(endpoint, settings=of_later, revision=endpoint.revision + 1))
+        for webhook in (endpoint.id, URL):
+            await b.end(webhook=webhook)
+        await b.until(lambda: bool(b.receivers.of(URL)))
+        assert "cannot be told to its webhook now: ValidationError" in caplog.text
+
+        await b.manager.outbox.put_endpoint(replace(endpoint, revision=endpoint.revision + 2))
+        await b.until(lambda: bool(b.receivers.of(OTHER_URL)), step=1)
+
+
 async def test_attempts_that_end_together_lose_no_verdict() -> None:
     """One of several put its view of the endpoint over the others'; a 410 among them could be lost."""
     async with bench() as b:
@@ -206,7 +260,13 @@ def echoing_json(sent: Sent) -> Response:
     return Response(kind="delivered", status=200, body=msgspec.json.encode(sent.told["data"]))
 
 
-@pytest.mark.parametrize("answer", [echoing, echoing_json])
+def echoing_among_others(sent: Sent) -> Response:
+    return Response(
+        kind="delivered", status=200, body=msgspec.json.encode({**sent.told["data"], "ok": True, "tries": [1]})
+    )
+
+
+@pytest.mark.parametrize("answer", [echoing, echoing_json, echoing_among_others])
 async def test_an_endpoint_that_echoes_the_challenge_is_enabled(answer: Answer) -> None:
     async with bench() as b:
         b.receivers.answer = answer

@@ -24,6 +24,7 @@ from asyncinfer import (
 )
 from asyncinfer.abc import JobStore
 from asyncinfer.adapters.webhook import WebhookSender, _live
+from asyncinfer.adapters.webhook._live_lanes import Lane, Lanes, note
 from asyncinfer.adapters.webhook._live_news import News, Subject, output_body
 from asyncinfer.adapters.webhook._response import Response
 from asyncinfer.testing import FakeClock
@@ -298,6 +299,68 @@ async def test_a_dead_receiver_delays_no_job_no_ending_and_no_other_receiver(mon
 
         assert [one.told["type"] for one in b.receivers.of(URL)] == ["job.started", "job.succeeded"]
         assert len(b.receivers.of("https://dead.example.com/cb")) == 8
+
+
+async def test_what_cannot_be_posted_to_one_receiver_is_told_to_the_others(caplog: pytest.LogCaptureFixture) -> None:
+    """A transport of somebody's own that raised ended what every receiver of the job was told."""
+    async with watched() as b:
+
+        def broken(sent: Sent) -> Response:
+            if "broken" in sent.target:
+                raise LookupError("hush-hush")
+            return status(200)
+
+        b.receivers.answer = broken
+        targets = ("https://broken.example.com/cb", URL)
+        webhooks = [Subscription(target, LIVE) for target in targets]
+        handle = await b.manager.submit(acts.options(webhook=webhooks), "x")
+        stage.do("value")
+        await b.pass_time(1)
+        stage.do("end")
+        await handle
+
+        assert [one.told["type"] for one in b.receivers.of(URL)] == ["job.started", "job.output"]
+        assert "job.started of job" in caplog.text
+        assert "could not be posted: LookupError" in caplog.text
+        assert "hush-hush" not in caplog.text
+
+
+async def test_dead_receivers_however_many_leave_slots_to_the_living() -> None:
+    lanes = Lanes()
+    dead = [lanes.enter(("", f"https://{number}.example.com")) for number in range(20)]
+    living = lanes.enter(("", URL))
+    running: list[Lane] = []
+
+    async def post(lane: Lane | None) -> None:
+        assert lane is not None
+        async with lanes.slot(lane):
+            running.append(lane)
+            await asyncio.Event().wait()
+
+    for lane in dead:
+        assert lane is not None
+        note(lane, 0.0, is_delivered=False)
+    async with asyncio.TaskGroup() as group:
+        tasks = [group.create_task(post(lane)) for lane in (*dead * 4, living)]
+        for _ in range(5):
+            await asyncio.sleep(0)
+        for task in tasks:
+            task.cancel()
+
+    assert (len(running), living in running) == (9, True)
+
+
+async def test_a_job_that_is_deleted_at_once_is_told_to_its_end(kind: Kind, tmp_path: Path) -> None:
+    clock = FakeClock()
+    async with watched(open_store(kind, tmp_path, clock), clock) as b:
+        handle = await submit(b)
+        await until_told(b, 1)
+        stage.do("last", "end")
+        await handle
+        await b.manager.delete(handle.id)
+        await b.pass_time(1)
+
+        assert types(b) == ["job.started", "job.output"]
 
 
 async def test_a_receiver_that_fails_is_left_alone_for_a_while(caplog: pytest.LogCaptureFixture) -> None:
