@@ -52,8 +52,9 @@ def deliver(
     """Send the webhooks of a store until SIGTERM or Ctrl-C; it runs no jobs, and several may run beside each other.
 
     The secret signs what goes to URLs that came with a job; registered endpoints have their own. A signing key signs
-    all besides, and may do alone. Without options it calls nothing but public https addresses. What is under way at
-    the signal is sent again by the next sender, with the same id. The exit code is 0.
+    all besides, and may do alone. Without options it calls nothing but public https addresses. It tells of endings:
+    live events need a sender beside the manager that runs the job (`work --webhooks`). What is under way at the signal
+    is sent again by the next sender, with the same id. The exit code is 0.
     """
     log_from(log_level)
     with errors_told():

@@ -24,7 +24,7 @@ class Envelope(Struct, frozen=True, kw_only=True, omit_defaults=True):
     timestamp: datetime
     data: wire.Job | wire.JobReference | wire.JobProgress | wire.JobOutput | dict[str, str]
     truncated: bool = False
-    """`data` only names the job: the whole would be above 20 kB."""
+    """`data` only names the job, or has no values of its output: the whole would be above 20 kB, or is gone."""
 
 
 def body_of(event: str, at: int, job: wire.Job) -> bytes:

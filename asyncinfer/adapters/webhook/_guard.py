@@ -20,9 +20,9 @@ class Guard:
     `allowed_networks` are private networks with receivers, in CIDR notation. `ports`: by default 443 and 8443, and 80
     where `allow_http` is. `resolver`: by default the system's.
 
-    `egress_proxy`, as `http://user:password@proxy.internal:3128`, takes every webhook out by CONNECT. Then **the proxy
-    looks the hosts up**: here only the form of a URL is judged, an address written in it included, and where a name
-    leads is for the proxy to guard. No environment variable sets one. Raises InvalidOption.
+    `egress_proxy`, as `http://user:password@proxy.internal:3128`, takes every webhook out, to https by CONNECT. Then
+    **the proxy looks the hosts up**: here only the form of a URL is judged, an address written in it included, and
+    where a name leads is for the proxy to guard. No environment variable sets one. Raises InvalidOption.
     """
 
     def __init__(
