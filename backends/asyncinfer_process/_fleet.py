@@ -117,21 +117,18 @@ class Fleet:
         """
         await self._slots.acquire()
         try:
-            while (member := self._warm(runner) or await self._coming(runner)) is None:
-                await self._change()
-            self._taken(member)
-            if member.loading is not None:
-                try:
-                    on_loading()
-                    await self._loaded(member)
-                except BaseException:
-                    member.is_taken = False
-                    self._tell_change()
-                    raise
+            while True:
+                while (member := self._warm(runner) or await self._coming(runner)) is None:
+                    await self._change()
+                self._taken(member)
+                if member.loading is None:
+                    return member
+                on_loading()
+                if await self._loads(member, runner):
+                    return member
         except BaseException:
             self._slots.release()
             raise
-        return member
 
     def give(self, member: Member) -> None:
         """Give a process back: to the next call, or to retirement."""
@@ -150,15 +147,14 @@ class Fleet:
             if staying:
                 await self._loaded(staying[0])
                 return
-            if (member := await self._coming(runner)) is not None:
-                member.is_taken = True
-                try:
-                    await self._loaded(member)
-                finally:
-                    member.is_taken = False
-                    self._tell_change()
+            if (member := await self._coming(runner)) is None:
+                await self._change()
+                continue
+            member.is_taken = True
+            if await self._loads(member, runner):
+                member.is_taken = False
+                self._tell_change()
                 return
-            await self._change()
 
     async def release(self, runner: Runner) -> None:
         """End every process of a model; none of them may be taken. One that others share lives on without it."""
@@ -218,7 +214,8 @@ class Fleet:
         for member in self._members_of(runner):
             if member.is_idle:
                 return member
-        for member in self._members if _may_share(runner) else ():
+        may_join = _may_share(runner) and runner not in self._failed
+        for member in self._members if may_join else ():
             if member.is_shared and member.is_idle and member.loading is None:
                 self._begin_load(member, runner)
                 return member
@@ -297,6 +294,22 @@ class Fleet:
         member.loading = None
         self._tell_change()
         return None
+
+    async def _loads(self, member: Member, runner: Runner) -> bool:
+        """Wait until a taken process has loaded the model; it is taken no more when it has not. Raise SetupFailed.
+
+        False when it died of others that it had loaded, it may be: another process should try.
+        """
+        try:
+            await self._loaded(member)
+        except BaseException as error:
+            member.is_taken = False
+            self._tell_change()
+            had_others = runner not in member.numbers
+            if isinstance(error, SetupFailed) and had_others and member.worker.is_leaving:
+                return False
+            raise
+        return True
 
     async def _loaded(self, member: Member) -> None:
         """Wait until the member's model is loaded. Raise SetupFailed."""
