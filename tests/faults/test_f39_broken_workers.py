@@ -199,7 +199,7 @@ async def inject(manager: JobManager, waiting: list[str], injected: list[Injecte
         kind = waiting.pop()
         handle = await manager.submit(fragile.options(time_limit=TIME_LIMIT if kind == "hang" else None), kind)
         with contextlib.suppress(JobFailed, TimeoutError):
-            await handle.result(timeout=2 * ENDED_SECONDS)
+            await handle.result(timeout=ENDED_SECONDS + 0.5)
         ended_at = time.monotonic()
         injected.append(Injected(kind, await manager.get(handle.id), ended_at))
 
