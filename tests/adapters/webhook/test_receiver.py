@@ -137,7 +137,7 @@ async def hits(tmp_path: Path, caplog: pytest.LogCaptureFixture) -> list[str]:
         hook = Subscription(f"{base}/s3cret-other?token=s3cret", secret=own)
         several: list[str | Subscription] = [endpoint.id, hook]
         await (await manager.submit(echo.options(webhook=several, idempotency_key="s3cret-key"), "hello"))
-        await until(lambda: len(receiver.requests) == 2, 10, what="both are sent")
+        await until(lambda: caplog.text.count("status 500, ") == 2, 10, what="both are sent, and logged")
         found = await manager.outbox.deliveries(None, DeliveryFilter())
         leased = await manager.outbox.due(10, 1_000)
         logs = [await manager.outbox.log("", one.id) for one in found]
