@@ -99,7 +99,7 @@ class BatchRun:
                 self._end(innocent, RuntimeError("its batch ended for a canceled item and may not be run again"))
                 return []
             return [innocent] if innocent else []
-        if len(part) > 1 and self._bisects and isinstance(exc, Exception) and not isinstance(exc, RetryLater):
+        if len(part) > 1 and self._bisects and not isinstance(exc, RetryLater):
             wanted = [member for member in part if not member.context.is_canceled]
             if len(wanted) < len(part):
                 self._end([member for member in part if member.context.is_canceled], CancelRequested())

@@ -292,6 +292,7 @@ class ExecutorSuite(ExecutorCase):
         await stage.until_told("loading model")
         state_meanwhile = stage.executor.state(call.runner)
         stage.gate.open("setup")
+        stage.gate.open("teardown")
         (outcome,) = await running
 
         assert result_of(outcome) == 0

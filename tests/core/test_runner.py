@@ -601,6 +601,18 @@ class Short:
         return items[:-1]
 
 
+class Exits:
+    def predict_batch(self, items: list[int]) -> list[int]:
+        if 13 in items:
+            raise SystemExit(3)
+        return items
+
+
+def test_an_exit_in_a_batch_ends_only_the_item_that_asked_for_it() -> None:
+    outcomes = run_batch(Exits, 1, 13, 2)
+    assert [outcome.kind for outcome in outcomes] == ["returned", "raised", "returned"]
+
+
 class HalvesSoon:
     async def predict_batch(self, items: list[int]) -> list[float]:
         await asyncio.sleep(0)
