@@ -45,14 +45,15 @@ async def health_of(engine: Engine) -> Health:
         f"model {entry.name} cannot be set up: {'' if entry.setbacks.error is None else entry.setbacks.error.message}"
         for pool in engine.pools
         for entry in pool.models.values()
-        if entry.setbacks.is_persistent
+        if entry.setbacks.is_persistent and not entry.is_warm(pool.executor)
     ]
     try:
         await engine.store.workers()
     except StoreError as error:
         reasons.append(f"store: {error}")
     abandoned = {
-        pool.executor.name: pool.assigned - len([one for one in engine.worker.attempts.values() if one.pool is pool])
+        pool.executor.name: pool.assigned
+        - len({one.call for one in engine.worker.attempts.values() if one.pool is pool})
         for pool in engine.pools
     }
     return Health(

@@ -170,6 +170,10 @@ class Plan:
         wanted = entry.slots.room(slots * entry.batch_size)
         if pool.reserves:  # only there is a model asked for twice
             wanted = min(wanted, entry.slots.room(_PLENTY) - self._asked.get(entry, 0))
+        if entry.setbacks.until > self._now:
+            until = entry.setbacks.until
+            self.held_until = until if self.held_until is None else min(until, self.held_until)
+            return 0
         if not entry.is_warm(pool.executor):
             wanted = min(wanted, self._room_while_cold(pool, entry))
         elif entry.is_leaving:
@@ -185,11 +189,7 @@ class Plan:
         return room
 
     def _room_while_cold(self, pool: Pool, entry: PoolModel) -> int:
-        """Return room for the one call that sets the model up, unless that runs, has just failed, or does not fit."""
-        until = entry.setbacks.until
-        if until > self._now:
-            self.held_until = until if self.held_until is None else min(until, self.held_until)
-            return 0
+        """Return room for the one call that sets the model up, unless that runs already, or it does not fit."""
         if entry.calls or entry.is_leaving or self._asked.get(entry):
             return 0
         if entry.need and not entry.holds_memory(pool.executor) and not self._admits(entry):

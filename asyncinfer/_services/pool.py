@@ -86,7 +86,7 @@ class PoolModel:
 
     def is_warm(self, executor: Executor) -> bool:
         """Tell whether its jobs may run side by side; else one call at a time finds out."""
-        return not self.setbacks.count and (not self.is_class or executor.state(self.runner) == "warm")
+        return not (self.is_class or self.setbacks.count) or executor.state(self.runner) == "warm"
 
     def is_loaded(self, executor: Executor) -> bool:
         """Tell whether there is something to tear down."""

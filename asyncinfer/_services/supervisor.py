@@ -1,7 +1,8 @@
 """Run a manager's services in one task of their own, and keep them running.
 
 One task owns the task group: a group entered in one task and left in another breaks, as in an async fixture. A service
-that fails is logged, shown, started again, and never cancels the host application.
+that fails is logged, shown, started again, and never cancels the host application. One that the store failed is only
+started again: an outage is no defect of ours, and `health()` asks the store by itself.
 """
 
 from __future__ import annotations
@@ -11,6 +12,8 @@ import logging
 from collections.abc import Awaitable, Callable, Mapping
 
 import anyio
+
+from asyncinfer.errors import StoreError
 
 RESTART_SECONDS = 1.0
 logger = logging.getLogger("asyncinfer.services")
@@ -60,6 +63,8 @@ class Supervisor:
                 try:
                     await service()
                     return
+                except StoreError as error:
+                    logger.warning("service %s: %s; starting it again", name, error)
                 except Exception as error:
                     logger.exception("service %s failed, starting it again", name)
                     self.failures[name] = error

@@ -174,8 +174,8 @@ class Worker(UsesStore):
     def _end(self, attempt: RunningAttempt, reason: StopReason) -> None:
         """Conclude an attempt whose code may go on; where that can be ended, it is, once no neighbour needs it."""
         call, executor = attempt.call, attempt.pool.executor
-        if reason == "time_limit" and executor.state(call.runner) == "loading":
-            self.conclude(attempt, Outcome("not_run"))  # its code has not begun: the loading goes on, for the next try
+        if reason == "time_limit" and not executor.has_begun(call):
+            self.conclude(attempt, Outcome("not_run"))  # the loading goes on, for the next try
             return
         self.conclude(attempt, stopped(reason, attempt.claim))
         if executor.capabilities.hard_cancel and not any(one.call is call for one in self.attempts.values()):

@@ -161,6 +161,10 @@ class Executor(ABC):
         """Tell how far the model is loaded where its calls run; the best of its copies."""
         return runner.state
 
+    def has_begun(self, call: Call) -> bool:
+        """Tell whether a running call no longer waits for its model to be loaded: its time limit ends only such."""
+        return self.state(call.runner) != "loading"
+
     @abstractmethod
     async def start(self, on_free: Callable[[], None]) -> None:
         """Be ready to run. `on_free` is called on the loop when a slot has become free. Raise SetupFailed."""

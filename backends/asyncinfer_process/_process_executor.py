@@ -129,6 +129,11 @@ class ProcessExecutor(Executor):
     def state(self, runner: Runner) -> ModelState:
         return "unloaded" if self._fleet is None else self._fleet.state(runner)
 
+    def has_begun(self, call: Call) -> bool:
+        """Another process may have the model loaded, while this call waits for its own."""
+        running = self._running.get(call)
+        return running is None or running.member is not None
+
     async def start(self, on_free: Callable[[], None]) -> None:
         """Make ready; processes are started by `prepare` and by the first calls that need them."""
         self._on_free = on_free

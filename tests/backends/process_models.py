@@ -292,6 +292,17 @@ class Loaded:
         return os.getpid(), self._calls, self._context.device, os.environ.get("CUDA_VISIBLE_DEVICES")
 
 
+class SlowToLoad:
+    """Its setup takes longer than its jobs may."""
+
+    def setup(self, context: SetupContext) -> None:
+        time.sleep(0.8)
+
+    def predict(self, gate: str, name: str) -> int:
+        wait_at(gate, name)
+        return os.getpid()
+
+
 class AtGate:
     """Its setup and its teardown go through the gate that its model's name ends with."""
 

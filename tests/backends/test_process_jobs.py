@@ -22,6 +22,7 @@ obey = model(models.obey, executor="process")
 hold = model(models.pass_gate, name="hold", executor="process")
 die = model(models.die, executor="process", crash_budget=2)
 resume = model(models.resume, executor="process")
+slow_to_load = model(models.SlowToLoad, name="slow_to_load", executor="process")
 Broken = model(models.Unpickled, executor="process", preload=False)
 
 
@@ -93,6 +94,22 @@ async def test_a_model_that_cannot_be_set_up_charges_no_job(open_manager: Open) 
         job = await handle.job()
 
     assert (job.failures, job.crashes) == (0, 0)
+
+
+async def test_the_time_limit_does_not_pay_for_loading_the_model_in_one_more_process(open_manager: Open) -> None:
+    slots = {"process": ProcessExecutor(2)}
+    async with Gate() as gate, open_manager(slow_to_load, executors=slots) as manager:
+        first = await manager.submit(slow_to_load, gate.address, "a")
+        await gate.entered("a")
+        gate.open("b")
+        second = await manager.submit(slow_to_load.options(time_limit=0.4), gate.address, "b")
+        pid = await second.result()
+        job = await second.job()
+        gate.open("a")
+
+        assert pid != await first.result()
+        assert job.attempt > 1
+        assert (job.failures, job.crashes) == (0, 0)
 
 
 async def test_a_drain_gives_back_what_runs_and_ends_its_process(tmp_path: Path) -> None:

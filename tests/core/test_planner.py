@@ -1,7 +1,7 @@
 from asyncinfer import Limits, model
 from asyncinfer._services.planner import Planner
 from asyncinfer._services.pool import AFFINITY_SECONDS, Pool, PoolModel, Slots
-from asyncinfer.abc import Capabilities, ClaimRequest, ModelState, Runner
+from asyncinfer.abc import Capabilities, ClaimRequest, ModelState, Runner, SetupContext
 from asyncinfer_thread import ThreadExecutor
 
 
@@ -86,12 +86,23 @@ def test_a_model_that_is_not_loaded_is_asked_for_once() -> None:
 
 
 def test_a_model_whose_setup_failed_is_not_asked_for_until_its_pause_ends() -> None:
-    where = pool(one := entry("one"))
+    where = pool(one := class_entry("one"))
     one.setbacks.failed(None, 100.0)
     planner = Planner([where], Slots(None), worker_id="w", lease=1)
     held = planner.plan(100.5, is_idle=True)
     assert (held.requests, held.held_until, held.is_short) == ([], 101.0, False)
     assert asked(planner.plan(101.0, is_idle=True).requests) == [(1, {"one": 1})]
+
+
+def test_a_loaded_model_whose_setup_failed_elsewhere_fills_the_slots_when_its_pause_ends() -> None:
+    where = pool(one := class_entry("one"))
+    one.runner.setup(SetupContext(model="one", executor="thread"))
+    run(where, one, 1)
+    one.setbacks.failed(None, 100.0)
+    planner = Planner([where], Slots(None), worker_id="w", lease=1)
+    held = planner.plan(100.5, is_idle=False)
+    assert (held.requests, held.held_until) == ([], 101.0)
+    assert asked(planner.plan(101.0, is_idle=False).requests) == [(3, {"one": 3})]
 
 
 def test_what_a_queue_reserves_is_asked_for_by_itself_and_the_rest_by_all() -> None:
