@@ -151,9 +151,12 @@ class Worker(UsesStore):
             return
         attempt.stop_reason = reason
         attempt.context.request_cancel()
-        call = attempt.call
+        call, executor = attempt.call, attempt.pool.executor
+        if reason == "time_limit" and not executor.has_begun(call):
+            self.conclude(attempt, Outcome("not_run"))  # the loading goes on, and keeps its slot, for the next try
+            return
         is_needed = not all(item.context.is_canceled for item in call.items)
-        attempt.pool.executor.cancel(call, attempt.item if is_needed else None)
+        executor.cancel(call, attempt.item if is_needed else None)
         if reason == "cancel":
             self._set_timer(attempt, self._cancel_grace, lambda: self._end(attempt, reason))
         else:
@@ -174,9 +177,6 @@ class Worker(UsesStore):
     def _end(self, attempt: RunningAttempt, reason: StopReason) -> None:
         """Conclude an attempt whose code may go on; where that can be ended, it is, once no neighbour needs it."""
         call, executor = attempt.call, attempt.pool.executor
-        if reason == "time_limit" and not executor.has_begun(call):
-            self.conclude(attempt, Outcome("not_run"))  # the loading goes on, for the next try
-            return
         self.conclude(attempt, stopped(reason, attempt.claim))
         if executor.capabilities.hard_cancel and not any(one.call is call for one in self.attempts.values()):
             executor.cancel(call, hard=True)

@@ -279,7 +279,8 @@ class Fleet:
             await member.worker.load(load, pickled)
         except Exception as error:  # noqa: BLE001  whatever it is, the model is not there
             failure = error if isinstance(error, SetupFailed) else SetupFailed(str(error) or repr(error))
-            if not self._is_closing:
+            ended = member.worker.exit
+            if ended is None or ended.killed_for != "closing":  # it had to go, and has not failed
                 self._failed.add(runner)
                 if not member.is_taken:
                     logger.warning("a worker process is not ready: %s", failure)

@@ -38,12 +38,15 @@ class Running(Struct, eq=False):
     answer: asyncio.Future[Sequence[Outcome]]
     search: asyncio.Task[Member] | None = None
     """While it has no process."""
-    is_unwanted: bool = False
-    """It was canceled as a whole before it had one."""
     is_loading: bool = False
     """It shows that it waits for its model."""
     member: Member | None = None
     timer: asyncio.TimerHandle | None = None
+
+    @property
+    def is_unwanted(self) -> bool:
+        """Nobody waits for any of its jobs."""
+        return self.answer.cancelled() or all(item.context.is_canceled for item in self.call.items)
 
 
 class ProcessExecutor(Executor):
@@ -171,10 +174,9 @@ class ProcessExecutor(Executor):
         running = self._running.get(call)
         if running is None:
             return
-        for one in call.items if item is None else [item]:
+        for one in call.items if hard or item is None else [item]:
             one.context.request_cancel()
         if running.member is None:
-            running.is_unwanted = hard or all(one.context.is_canceled for one in call.items)
             if running.is_unwanted and running.search is not None:
                 running.search.cancel()
         elif hard:
@@ -231,7 +233,7 @@ class ProcessExecutor(Executor):
             self._end(running, [_not_run(item, error) for item in call.items])
             return
         member = search.result()
-        if running.is_unwanted or running.answer.cancelled():
+        if running.is_unwanted:
             fleet.give(member)
             self._end(running, [Outcome("canceled")] * len(call.items))
         elif member.worker.is_leaving:

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import asyncio
 from collections.abc import Callable
 from pathlib import Path
 from typing import Any
@@ -22,7 +23,7 @@ obey = model(models.obey, executor="process")
 hold = model(models.pass_gate, name="hold", executor="process")
 die = model(models.die, executor="process", crash_budget=2)
 resume = model(models.resume, executor="process")
-slow_to_load = model(models.SlowToLoad, name="slow_to_load", executor="process")
+slow_to_load = model(models.SlowToLoad, name="slow_to_load", executor="process", preload=False)
 Broken = model(models.Unpickled, executor="process", preload=False)
 
 
@@ -110,6 +111,16 @@ async def test_the_time_limit_does_not_pay_for_loading_the_model_in_one_more_pro
         assert pid != await first.result()
         assert job.attempt > 1
         assert (job.failures, job.crashes) == (0, 0)
+
+
+async def test_a_model_is_loaded_even_when_another_waits_and_no_job_may_wait_so_long(open_manager: Open) -> None:
+    others = model(models.SlowToLoad, name="slow_to_load_too", executor="process", preload=False)
+    async with Gate() as gate, open_manager(slow_to_load, others) as manager:
+        gate.open("a")
+        hasty = [one.options(time_limit=0.4) for one in (slow_to_load, others, slow_to_load, others)]
+        handles = [await manager.submit(one, gate.address, "a") for one in hasty]
+        async with asyncio.timeout(20):
+            await asyncio.gather(*handles)
 
 
 async def test_a_drain_gives_back_what_runs_and_ends_its_process(tmp_path: Path) -> None:
