@@ -238,6 +238,8 @@ class Worker(UsesStore):
                     outcomes = await pool.executor.run(call)
             else:
                 outcomes = await pool.executor.run(call)
+            if len(outcomes) != len(attempts):
+                raise RuntimeError(f"it gave {len(outcomes)} outcomes for {len(attempts)} jobs")
         except asyncio.CancelledError:
             outcomes = [Outcome("canceled")] * len(attempts)
         except Exception as error:  # an executor's own defect must not lose the job

@@ -42,6 +42,21 @@ async def test_a_job_that_is_lost_too_often_says_how_the_last_worker_died() -> N
         ]
 
 
+class Forgets(LoopExecutor):
+    """Answers for no job."""
+
+    async def run(self, call: Call) -> Sequence[Outcome]:
+        return []
+
+
+async def test_a_job_of_an_executor_that_does_not_answer_for_it_is_lost_and_not_running_for_ever() -> None:
+    async with MemoryStore() as store, JobManager(store, models=[echo], executors={"loop": Forgets()}) as manager:
+        handle = await manager.submit(echo, "hi")
+        async with asyncio.timeout(10):
+            with pytest.raises(JobFailed, match="it gave 0 outcomes for 1 jobs"):
+                await handle
+
+
 async def test_an_ending_of_a_lost_worker_is_told_without_a_poll() -> None:
     """The waiters' next look comes with the clock, which stands still."""
     store = MemoryStore(clock=FakeClock())
