@@ -242,6 +242,7 @@ class ProcessExecutor(Executor):
         else:
             if running.is_loading:
                 _tell(call, "")
+                self._on_free()  # what waited for the model to be loaded may fill the other slots
             self._begin(fleet, running, member)
 
     def _begin(self, fleet: Fleet, running: Running, member: Member) -> None:
