@@ -12,7 +12,6 @@ import pytest
 from asyncinfer.abc import Outcome
 from tests.backends import process_models as models
 from tests.backends.process_stage import Stage, stage
-from tests.faults.harness.figures import Size
 
 
 def descriptors() -> set[str]:
@@ -125,7 +124,7 @@ def test_started_again_after_a_close() -> None:
     asyncio.run(play())
 
 
-def test_killed_again_and_again(size: Size) -> None:
+def test_killed_again_and_again(size: str) -> None:
     each = 50 if size == "rel" else 5
 
     async def play() -> None:
